@@ -1,0 +1,36 @@
+# LibTorch from the PyPI wheel, as imported targets. `find_package(Torch)` of a CUDA wheel demands a
+# toolkit; the targets below need none. The wheel carries an old google/protobuf, so its include
+# folders come after the system's (-idirafter).
+
+set(LIMBIC_VENV "$ENV{LIMBIC_VENV}" CACHE PATH "Virtual environment that holds the torch wheel")
+if(NOT LIMBIC_VENV)
+  set(LIMBIC_VENV "$ENV{HOME}/.cache/limbic/venv" CACHE PATH "" FORCE)
+endif()
+file(GLOB LIMBIC_SITE "${LIMBIC_VENV}/lib/python3*/site-packages")
+set(LIMBIC_TORCH "${LIMBIC_SITE}/torch")
+if(NOT EXISTS "${LIMBIC_TORCH}/lib/libtorch_cpu.so")
+  message(FATAL_ERROR "no torch wheel in ${LIMBIC_VENV}; run ./launch/setup.sh or set LIMBIC_VENV")
+endif()
+
+function(limbic_imported target library)
+  add_library(${target} SHARED IMPORTED GLOBAL)
+  set_target_properties(${target} PROPERTIES IMPORTED_LOCATION ${library})
+endfunction()
+
+limbic_imported(Torch::c10 "${LIMBIC_TORCH}/lib/libc10.so")
+limbic_imported(Torch::cpu "${LIMBIC_TORCH}/lib/libtorch_cpu.so")
+target_link_libraries(Torch::cpu INTERFACE Torch::c10)
+target_compile_options(Torch::cpu INTERFACE
+  "SHELL:-idirafter ${LIMBIC_TORCH}/include"
+  "SHELL:-idirafter ${LIMBIC_TORCH}/include/torch/csrc/api/include")
+target_link_options(Torch::cpu INTERFACE "-Wl,-rpath,${LIMBIC_TORCH}/lib"
+  "-Wl,-rpath-link,${LIMBIC_TORCH}/lib")
+
+# One precompiled header for every target that uses torch.
+function(limbic_use_torch_pch target)
+  if(TARGET limbic_tensor AND NOT ${target} STREQUAL limbic_tensor)
+    target_precompile_headers(${target} REUSE_FROM limbic_tensor)
+  else()
+    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/trainer/tensor/torch_pch.h)
+  endif()
+endfunction()
