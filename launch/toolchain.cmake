@@ -32,9 +32,10 @@ find_package(OpenSSL REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
+add_compile_definitions(OMPI_SKIP_MPICXX)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc++ grpc++_reflection)
+find_package(gRPC REQUIRED)
 
 # limbic_layer(NAME [TORCH] [PRIVATE_LIBS ...] [LIBS ...])
 # One static library from every .cpp of the current folder. TORCH gives it LibTorch and the shared

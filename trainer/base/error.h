@@ -1,7 +1,8 @@
 // The one family of errors, named after who must act. Everything below `launch/` throws; only the
 // edges (main, gRPC handlers, MPI calls) translate.
 //
-// Message form: `FILE:LINE: dotted.path: got X, want Y; hint` (parts that do not apply are left out).
+// Message form: `FILE:LINE: dotted.path: got X, want Y; hint` (parts that do not apply are left
+// out).
 #pragma once
 
 #include <stdexcept>

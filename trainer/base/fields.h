@@ -7,8 +7,9 @@
 // and that one list drives reading YAML, dumping it and the documentation of every key.
 // `describe` is found by argument-dependent lookup, so it stands beside the struct.
 //
-// Reading is strict. Every reader error is a ConfigError `FILE:LINE: dotted.path: got X, want Y; hint`:
-// unknown key (with the nearest known name), wrong type, value out of bounds, duplicate key, unknown choice.
+// Reading is strict. Every reader error is a ConfigError `FILE:LINE: dotted.path: got X, want Y;
+// hint`: unknown key (with the nearest known name), wrong type, value out of bounds, duplicate key,
+// unknown choice.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +53,7 @@ class Fields {
   virtual void field(std::string_view key, std::vector<std::string>& value,
                      std::string_view help) = 0;
   // Scalar values by key, in the order of the file.
-  virtual void field(std::string_view key,
-                     std::vector<std::pair<std::string, std::string>>& value,
+  virtual void field(std::string_view key, std::vector<std::pair<std::string, std::string>>& value,
                      std::string_view help) = 0;
   // Any YAML, kept as JSON (null when absent). The owner checks it and uses `fail`.
   virtual void field(std::string_view key, Json& value, std::string_view help) = 0;
@@ -150,7 +150,8 @@ class Fields {
   virtual void require(std::string_view key) = 0;
   // True when the key stands in the file (reader only; others answer true).
   virtual bool has(std::string_view key) const = 0;
-  // A rule of the section is broken: the reader throws a ConfigError with file, line and path of `key`.
+  // A rule of the section is broken: the reader throws a ConfigError with file, line and path of
+  // `key`.
   virtual void fail(std::string_view key, const std::string& message) const = 0;
   // True while reading (rules that span fields are checked only then).
   virtual bool reading() const = 0;

@@ -34,9 +34,7 @@ class Digest {
   Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
     check(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1, "sha256");
   }
-  void update(const char* data, std::size_t size) {
-    EVP_DigestUpdate(context_.get(), data, size);
-  }
+  void update(const char* data, std::size_t size) { EVP_DigestUpdate(context_.get(), data, size); }
   std::string hex() {
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned size = 0;

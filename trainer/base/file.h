@@ -9,8 +9,8 @@ namespace limbic {
 // Throws DataError `PATH: got no readable file ...`.
 std::string read_file(const std::string& path);
 
-// Writes beside the target, fsyncs, renames: a reader sees the old or the new content, never a part.
-// Creates missing parent folders. Throws DataError.
+// Writes beside the target, fsyncs, renames: a reader sees the old or the new content, never a
+// part. Creates missing parent folders. Throws DataError.
 void write_file_atomically(const std::string& path, std::string_view content);
 
 // A file that grows line by line and appears under its name only when `commit` is called.

@@ -1,5 +1,5 @@
-// Named counter-based random streams: every use of randomness is a pure function of (run seed, name of
-// the use, counters), so order of evaluation, world size and resume do not change what is drawn.
+// Named counter-based random streams: every use of randomness is a pure function of (run seed, name
+// of the use, counters), so order of evaluation, world size and resume do not change what is drawn.
 //
 //     Random random(derive_seed(run.seed, "shuffle", epoch));
 //
@@ -21,7 +21,8 @@ constexpr std::uint64_t mix64(std::uint64_t x) {
 }
 
 template <class... Counters>
-constexpr std::uint64_t derive_seed(std::uint64_t seed, std::string_view use, Counters... counters) {
+constexpr std::uint64_t derive_seed(std::uint64_t seed, std::string_view use,
+                                    Counters... counters) {
   std::uint64_t state = mix64(seed);
   for (char c : use) state = mix64(state ^ static_cast<unsigned char>(c));
   ((state = mix64(state ^ static_cast<std::uint64_t>(counters))), ...);

@@ -13,8 +13,8 @@ namespace limbic {
 class YamlDocument {
  public:
   // Throws ConfigError: unreadable file, YAML syntax, duplicate key, anchor cycle, nesting over 64,
-  // an override that names no place. `overrides` are `dotted.path=value`; a list element is named by
-  // its index or by the value of its `name` key.
+  // an override that names no place. `overrides` are `dotted.path=value`; a list element is named
+  // by its index or by the value of its `name` key.
   static YamlDocument load(const std::string& path, const std::vector<std::string>& overrides = {});
   // The same from text; `path` only names the source in messages.
   static YamlDocument parse(const std::string& text, const std::string& path,
@@ -31,7 +31,8 @@ class YamlDocument {
     describe(*fields, value);
     finish(*fields);
   }
-  // Like `read`, but leaves the listed top-level keys unchecked (a file shared with other commands).
+  // Like `read`, but leaves the listed top-level keys unchecked (a file shared with other
+  // commands).
   template <class T>
   void read_ignoring(T& value, const std::vector<std::string>& ignored) const {
     auto fields = reader(ignored);
