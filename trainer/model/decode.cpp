@@ -1,0 +1,156 @@
+// The cached half of the decoder: prefill of prompts and one token at a time. Gradients are off
+// here.
+#include <cmath>
+#include <cstring>
+
+#include "trainer/base/seed.h"
+#include "trainer/model/decoder.h"
+#include "trainer/model/kernel_call.h"
+
+namespace limbic::model {
+namespace {
+
+// What every layer of one decode step shares.
+struct Step {
+  std::vector<std::int64_t> slot, prompt_begin, prompt_length, own_length;
+  std::int64_t longest = 0;  // visible positions of the longest sequence
+  at::Tensor positions;      // [batch] int32
+};
+
+Step plan_step(KeyValueCache& cache, at::Device device) {
+  Step step;
+  std::vector<std::int32_t> positions;
+  for (const std::int64_t slot : cache.active()) {
+    const auto at = static_cast<std::size_t>(slot);
+    positions.push_back(static_cast<std::int32_t>(cache.prompt_length[at] + cache.own_length[at]));
+    cache.own_length[at] += 1;
+    step.slot.push_back(slot);
+    step.prompt_begin.push_back(cache.prompt_begin[at]);
+    step.prompt_length.push_back(cache.prompt_length[at]);
+    step.own_length.push_back(cache.own_length[at]);
+    step.longest = std::max(step.longest, cache.prompt_length[at] + cache.own_length[at]);
+    check(cache.own_length[at] <= cache.capacity(), "cache slot is full");
+  }
+  step.positions = at::tensor(positions, at::TensorOptions().dtype(at::kInt)).to(device);
+  return step;
+}
+
+// Rotates q and k of the step and stores k and v behind what each sequence has.
+template <class X>
+at::Tensor store_step(const ModelConfig& config, const Layer& layer, const at::Tensor& cos,
+                      const at::Tensor& sin, const Step& step, const at::Tensor& qkv,
+                      LayerCache& cache, std::int64_t capacity,
+                      const kernels::ActivationKernels<X>& table) {
+  const std::int64_t batch = qkv.size(0);
+  const std::int64_t dim = config.head_dim;
+  const std::int64_t kv = config.num_key_value_heads;
+  at::Tensor q = at::empty({batch, config.num_attention_heads, dim}, qkv.options());
+  at::Tensor k = at::empty({batch, kv, dim}, qkv.options());
+  kernels::HeadLayout layout{.row_stride = qkv.size(1),
+                             .heads = config.num_attention_heads,
+                             .head_dim = dim,
+                             .norm_weight = raw<float>(layer.q_norm),
+                             .eps = static_cast<float>(config.rms_norm_eps),
+                             .cos = raw<float>(cos),
+                             .sin = raw<float>(sin),
+                             .positions = raw<std::int32_t>(step.positions)};
+  table.rotate(layout, raw<X>(qkv), raw<X>(q), nullptr, 0, batch);
+  layout.heads = kv;
+  layout.norm_weight = raw<float>(layer.k_norm);
+  const X* keys = raw<X>(qkv) + config.num_attention_heads * dim;
+  table.rotate(layout, keys, raw<X>(k), nullptr, 0, batch);
+  const std::int64_t width = kv * dim;
+  for (std::int64_t row = 0; row < batch; ++row) {
+    const auto at = static_cast<std::size_t>(row);
+    const std::int64_t target = (step.slot[at] * capacity + step.own_length[at] - 1) * width;
+    const std::size_t bytes = static_cast<std::size_t>(width) * sizeof(X);
+    std::memcpy(raw<X>(cache.own_keys) + target, raw<X>(k) + row * width, bytes);
+    std::memcpy(raw<X>(cache.own_values) + target, keys + row * qkv.size(1) + width, bytes);
+  }
+  return q;
+}
+
+at::Tensor attend_step(const ModelConfig& config, const Layer& layer, const at::Tensor& cos,
+                       const at::Tensor& sin, const Step& step, const at::Tensor& qkv,
+                       LayerCache& cache, std::int64_t capacity) {
+  const std::int64_t batch = qkv.size(0);
+  at::Tensor out = at::empty({batch, config.num_attention_heads * config.head_dim}, qkv.options());
+  with_kernels(qkv.scalar_type(), [&](const auto& table, auto type) {
+    using X = decltype(type);
+    const at::Tensor q = store_step<X>(config, layer, cos, sin, step, qkv, cache, capacity, table);
+    const kernels::DecodeAttention<X> job{
+        .q = raw<X>(q),
+        .q_stride = out.size(1),
+        .out = raw<X>(out),
+        .out_stride = out.size(1),
+        .prompt_k = raw<X>(cache.prompt_keys),
+        .prompt_v = raw<X>(cache.prompt_values),
+        .own_k = raw<X>(cache.own_keys),
+        .own_v = raw<X>(cache.own_values),
+        .prompt_begin = step.prompt_begin.data(),
+        .prompt_length = step.prompt_length.data(),
+        .own_slot = step.slot.data(),
+        .own_length = step.own_length.data(),
+        .capacity = capacity,
+        .heads = config.num_attention_heads,
+        .kv_heads = config.num_key_value_heads,
+        .head_dim = config.head_dim,
+        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))};
+    const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
+    const std::int64_t scratch = group * (2 * config.head_dim + step.longest);
+    const std::int64_t tasks = batch * config.num_key_value_heads;
+    at::parallel_for(0, tasks, grain(step.longest * config.head_dim * group * 2),
+                     [&](std::int64_t begin, std::int64_t end) {
+                       std::vector<float> memory(static_cast<std::size_t>(scratch));
+                       table.decode_attention(job, memory.data(), begin, end);
+                     });
+  });
+  return out;
+}
+
+}  // namespace
+
+at::Tensor Decoder::prefill(const PackedTokens& prompts, const ForwardOptions& options,
+                            KeyValueCache& cache) const {
+  at::NoGradGuard no_grad;
+  std::vector<KeyValueTap> taps(layers_.size());
+  const at::Tensor hidden = run_layers(prompts, options, &taps);
+  cache.begin(prompts.offsets);
+  const auto slots = static_cast<std::int64_t>(cache.active().size());
+  const std::vector<std::int64_t> shape = {slots, cache.capacity(), config_.num_key_value_heads,
+                                           config_.head_dim};
+  cache.layers.clear();
+  for (KeyValueTap& tap : taps) {
+    cache.layers.push_back({tap.keys.contiguous(), tap.values.contiguous(),
+                            at::empty(shape, tap.keys.options()),
+                            at::empty(shape, tap.keys.options())});
+  }
+  std::vector<std::int64_t> last;
+  for (std::size_t s = 1; s < prompts.offsets.size(); ++s) last.push_back(prompts.offsets[s] - 1);
+  return hidden.index_select(0, at::tensor(last).to(device_));
+}
+
+at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& options,
+                           KeyValueCache& cache) const {
+  at::NoGradGuard no_grad;
+  const Step step = plan_step(cache, device_);
+  check(step.longest <= config_.max_position_embeddings, "decode beyond the model's positions");
+  at::Tensor residual = embed(tokens);
+  at::Tensor delta;
+  const auto linear = [&](const Linear& layer, const at::Tensor& x) {
+    return apply_linear(layer, x, options.use_adapter, 0);
+  };
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    auto [sum, x] = add_rms_norm(residual, delta, layer.input_norm, config_.rms_norm_eps, compute_);
+    const at::Tensor attended = attend_step(config_, layer, cos_, sin_, step, linear(layer.qkv, x),
+                                            cache.layers[i], cache.capacity());
+    auto [after, y] = add_rms_norm(sum, linear(layer.output, attended), layer.attention_norm,
+                                   config_.rms_norm_eps, compute_);
+    residual = after;
+    delta = linear(layer.down, swiglu(linear(layer.gate_up, y)));
+  }
+  return add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_).normed;
+}
+
+}  // namespace limbic::model

@@ -1,0 +1,106 @@
+// The decoder-only transformer of the Llama family: tokens -> hidden states -> token
+// log-probabilities. One implementation for Llama, Mistral, Qwen2 and Qwen3; the differences are
+// data (`ModelConfig`).
+//
+// Batches are packed: sequences lie one behind the other, attend only within themselves, and
+// nothing is padded. The residual stream is float32; activations are in the compute type.
+//
+// The generator reads the very tensors that training updates, so there is never a copy to
+// synchronise.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "trainer/model/kv_cache.h"
+#include "trainer/model/linear.h"
+#include "trainer/model/model_config.h"
+#include "trainer/model/ops.h"
+
+namespace limbic::model {
+
+// Sequences one behind the other.
+struct PackedTokens {
+  at::Tensor tokens;                  // [tokens] int32
+  at::Tensor positions;               // [tokens] int32, from 0 in each sequence
+  std::vector<std::int64_t> offsets;  // [sequences + 1]
+};
+
+struct ForwardOptions {
+  bool use_adapter = true;         // false: the frozen base, the reference policy
+  std::uint64_t dropout_seed = 0;  // of this micro-batch; mixed with the layer inside
+};
+
+struct Layer {
+  at::Tensor input_norm;      // [hidden] float32
+  at::Tensor attention_norm;  // [hidden] float32, before the MLP
+  at::Tensor q_norm, k_norm;  // [head_dim] float32 or undefined
+  Linear qkv, output, gate_up, down;
+};
+
+// A float32 leaf that training updates, and the Hugging Face tensors that lie in its rows.
+struct TrainedLeaf {
+  std::string name;
+  at::Tensor tensor;
+};
+
+class Decoder {
+ public:
+  // Allocates nothing: `weights.h` fills the layers. compute is float32 or bfloat16.
+  Decoder(ModelConfig config, at::ScalarType compute, at::Device device);
+
+  const ModelConfig& config() const { return config_; }
+  at::ScalarType compute() const { return compute_; }
+  at::Device device() const { return device_; }
+
+  // Final normed hidden states [tokens, hidden] in the compute type, differentiable.
+  // Throws DataError when a sequence is longer than the model's positions or its sliding window.
+  at::Tensor hidden(const PackedTokens& batch, const ForwardOptions& options) const;
+
+  // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden].
+  TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets) const;
+
+  // Runs prompts through the model and fills the prompt part of the cache; gradients off.
+  // Returns the normed hidden state of the last token of each prompt [prompts, hidden].
+  at::Tensor prefill(const PackedTokens& prompts, const ForwardOptions& options,
+                     KeyValueCache& cache) const;
+  // One token for every active sequence of the cache: tokens [batch] int32 -> hidden [batch,
+  // hidden].
+  at::Tensor decode(const at::Tensor& tokens, const ForwardOptions& options,
+                    KeyValueCache& cache) const;
+  // [rows, vocabulary] in the compute type, no gradient.
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  // Every leaf that requires a gradient, in a fixed order.
+  std::vector<TrainedLeaf> trained_leaves() const;
+  // Makes the compute copies follow the float32 leaves; call after every optimizer step and load.
+  void refresh_compute();
+
+  std::vector<Layer>& layers() { return layers_; }
+  const std::vector<Layer>& layers() const { return layers_; }
+
+  // embedding [vocabulary, hidden]; `weight` only while it is trained. The head is the same matrix
+  // when the embeddings are tied (then `head` stays empty).
+  Linear embedding;
+  Linear head;
+  at::Tensor final_norm;  // [hidden] float32
+
+ private:
+  at::Tensor embed(const at::Tensor& tokens) const;
+  const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
+  void check_lengths(const PackedTokens& batch) const;
+  at::Tensor run_layers(const PackedTokens& batch, const ForwardOptions& options,
+                        std::vector<KeyValueTap>* taps) const;
+
+  ModelConfig config_;
+  at::ScalarType compute_;
+  at::Device device_;
+  std::vector<Layer> layers_;
+  at::Tensor cos_;  // [max positions, head_dim / 2] float32
+  at::Tensor sin_;
+};
+
+}  // namespace limbic::model

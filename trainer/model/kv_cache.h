@@ -1,0 +1,47 @@
+// Keys and values of a batch that is being generated. Prompts are stored once and shared by all
+// completions of the prompt; every completion has its own slot for what it adds.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace limbic::model {
+
+struct LayerCache {
+  at::Tensor prompt_keys;    // [prompt tokens, kv_heads, head_dim]
+  at::Tensor prompt_values;  // [prompt tokens, kv_heads, head_dim]
+  at::Tensor own_keys;       // [slots, capacity, kv_heads, head_dim]
+  at::Tensor own_values;     // [slots, capacity, kv_heads, head_dim]
+};
+
+class KeyValueCache {
+ public:
+  // `group` completions for each of the prompts that prefill will see, `capacity` new tokens each.
+  KeyValueCache(std::int64_t group, std::int64_t capacity) : group_(group), capacity_(capacity) {}
+
+  std::int64_t capacity() const { return capacity_; }
+  std::int64_t group() const { return group_; }
+  // Called by prefill: prompt boundaries in tokens [prompts + 1].
+  void begin(std::span<const std::int64_t> prompt_offsets);
+
+  // Sequences still being generated: slot = prompt * group + index in the group.
+  const std::vector<std::int64_t>& active() const { return active_; }
+  // Keeps only the listed sequences (ascending slots) for the next steps.
+  void keep(std::vector<std::int64_t> slots);
+
+  // Completion tokens whose keys are stored, by slot.
+  std::vector<std::int64_t> own_length;
+  std::vector<std::int64_t> prompt_begin;   // by slot
+  std::vector<std::int64_t> prompt_length;  // by slot
+  std::vector<LayerCache> layers;
+
+ private:
+  std::int64_t group_;
+  std::int64_t capacity_;
+  std::vector<std::int64_t> active_;
+};
+
+}  // namespace limbic::model

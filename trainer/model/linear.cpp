@@ -1,0 +1,135 @@
+#include "trainer/model/linear.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "trainer/base/error.h"
+
+namespace limbic::model {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+struct PartsHolder : torch::CustomClassHolder {
+  std::vector<LinearPart> adapted;
+};
+
+struct AdaptedLinear : Function<AdaptedLinear> {
+  // `low` is the adapter's input: x, or x after dropout.
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& low,
+                            const at::Tensor& weight, const at::Tensor& compute,
+                            const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b,
+                            double scale, const std::vector<LinearPart>& adapted) {
+    at::Tensor y = bias.defined() ? at::addmm(bias.to(x.scalar_type()), x, compute.t())
+                                  : at::mm(x, compute.t());
+    at::Tensor a_low, b_low, inner;
+    if (a.defined()) {
+      a_low = a.to(x.scalar_type());
+      b_low = b.to(x.scalar_type());
+      inner = at::mm(low, a_low.t());
+      add_parts(y, inner, b_low, scale, adapted);
+    }
+    ctx->save_for_backward({x, low, compute, a_low, b_low, inner});
+    auto holder = c10::make_intrusive<PartsHolder>();
+    holder->adapted = adapted;
+    ctx->saved_data["parts"] = c10::IValue::make_capsule(std::move(holder));
+    ctx->saved_data["scale"] = scale;
+    ctx->saved_data["x"] = x.requires_grad();
+    ctx->saved_data["low"] = low.defined() && low.requires_grad();
+    ctx->saved_data["weight"] = weight.defined() && weight.requires_grad();
+    ctx->saved_data["bias"] = bias.defined() && bias.requires_grad();
+    ctx->saved_data["adapter"] = a.defined() && a.requires_grad();
+    ctx->saved_data["shared"] = low.defined() && low.is_same(x);
+    return y;
+  }
+
+  static void add_parts(at::Tensor& y, const at::Tensor& inner, const at::Tensor& b, double scale,
+                        const std::vector<LinearPart>& adapted) {
+    const std::int64_t rank = b.size(1);
+    std::int64_t row = 0;
+    for (std::size_t i = 0; i < adapted.size(); ++i) {
+      const LinearPart& part = adapted[i];
+      const std::int64_t column = static_cast<std::int64_t>(i) * rank;
+      at::Tensor target = y.slice(1, part.row, part.row + part.rows);
+      target.addmm_(inner.slice(1, column, column + rank), b.slice(0, row, row + part.rows).t(), 1,
+                    scale);
+      row += part.rows;
+    }
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &low = saved[1], &compute = saved[2];
+    const at::Tensor grad = grads[0].contiguous();
+    const auto flag = [&](const char* name) { return ctx->saved_data[name].toBool(); };
+    at::Tensor grad_x, grad_low, grad_weight, grad_bias, grad_a, grad_b;
+    if (flag("x")) grad_x = at::mm(grad, compute);
+    if (flag("weight")) grad_weight = at::mm(grad.t(), x).to(at::kFloat);
+    if (flag("bias")) grad_bias = grad.sum(0, false, at::kFloat);
+    if (saved[3].defined()) {
+      const at::Tensor grad_inner = adapter_backward(ctx, grad, saved[4], saved[5], grad_b);
+      if (flag("adapter")) grad_a = at::mm(grad_inner.t(), low).to(at::kFloat);
+      if (flag("shared") && flag("x")) {
+        grad_x.addmm_(grad_inner, saved[3]);
+      } else if (flag("low") && !flag("shared")) {
+        grad_low = at::mm(grad_inner, saved[3]);
+      }
+    }
+    return {grad_x, grad_low, grad_weight, {}, grad_bias, grad_a, grad_b, {}, {}};
+  }
+
+  // Gradient of the adapter's inner activation; fills the one of B.
+  static at::Tensor adapter_backward(AutogradContext* ctx, const at::Tensor& grad,
+                                     const at::Tensor& b, const at::Tensor& inner,
+                                     at::Tensor& grad_b) {
+    const auto holder =
+        c10::static_intrusive_pointer_cast<PartsHolder>(ctx->saved_data["parts"].toCapsule());
+    const double scale = ctx->saved_data["scale"].toDouble();
+    const std::int64_t rank = b.size(1);
+    at::Tensor grad_inner = at::empty_like(inner);
+    std::vector<at::Tensor> rows;
+    std::int64_t row = 0;
+    for (std::size_t i = 0; i < holder->adapted.size(); ++i) {
+      const LinearPart& part = holder->adapted[i];
+      const std::int64_t column = static_cast<std::int64_t>(i) * rank;
+      const at::Tensor part_grad = grad.slice(1, part.row, part.row + part.rows);
+      grad_inner.slice(1, column, column + rank)
+          .copy_(at::mm(part_grad, b.slice(0, row, row + part.rows)).mul_(scale));
+      rows.push_back(at::mm(part_grad.t(), inner.slice(1, column, column + rank)));
+      row += part.rows;
+    }
+    grad_b = at::cat(rows, 0).to(at::kFloat).mul_(scale);
+    return grad_inner;
+  }
+};
+
+at::Tensor dropout(const at::Tensor& x, double probability, std::uint64_t seed) {
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat))
+                              .bernoulli_(1.0 - probability, generator);
+  return x * (keep / (1.0 - probability)).to(x.options());
+}
+
+}  // namespace
+
+at::Tensor apply_linear(const Linear& layer, const at::Tensor& x, bool use_adapter,
+                        std::uint64_t dropout_seed) {
+  std::vector<LinearPart> adapted;
+  at::Tensor a, b, low;
+  if (use_adapter && layer.adapter.rank > 0) {
+    for (const LinearPart& part : layer.parts) {
+      if (part.adapted) adapted.push_back(part);
+    }
+    a = layer.adapter.a;
+    b = layer.adapter.b;
+    low = layer.adapter.dropout > 0.0 && at::GradMode::is_enabled()
+              ? dropout(x, layer.adapter.dropout, dropout_seed)
+              : x;
+  }
+  return AdaptedLinear::apply(x, low, layer.weight, layer.compute, layer.bias, a, b,
+                              layer.adapter.scale, adapted);
+}
+
+}  // namespace limbic::model

@@ -1,0 +1,124 @@
+// Token log-probabilities without ever holding more logits than the budget.
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "trainer/model/kernel_call.h"
+#include "trainer/model/ops.h"
+#include "trainer/model/reference_ops.h"
+
+namespace limbic::model {
+namespace {
+
+using kernels::RowStats;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+constexpr std::int64_t kChunkBytes = std::int64_t{64} << 20;
+
+std::int64_t chunk_rows(const at::Tensor& head) {
+  const std::int64_t row_bytes = head.size(0) * static_cast<std::int64_t>(head.element_size());
+  return std::max<std::int64_t>(16, kChunkBytes / row_bytes);
+}
+
+RowStats* stats_of(const at::Tensor& stats) {
+  return reinterpret_cast<RowStats*>(stats.data_ptr());
+}
+
+struct TokenLogprobs : Function<TokenLogprobs> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
+                               const at::Tensor& head, const at::Tensor& trained_head,
+                               const at::Tensor& targets) {
+    const std::int64_t rows = hidden.size(0);
+    const std::int64_t vocabulary = head.size(0);
+    const std::int64_t step = chunk_rows(head);
+    const bool wants_grad =
+        hidden.requires_grad() || (trained_head.defined() && trained_head.requires_grad());
+    const bool keep =
+        wants_grad &&
+        rows * vocabulary * static_cast<std::int64_t>(head.element_size()) <= kLogitBudgetBytes;
+    at::Tensor stats = at::empty({rows, static_cast<std::int64_t>(sizeof(RowStats))},
+                                 hidden.options().dtype(at::kByte));
+    variable_list kept;
+    for (std::int64_t begin = 0; begin < rows; begin += step) {
+      const std::int64_t end = std::min(rows, begin + step);
+      const at::Tensor logits = at::mm(hidden.slice(0, begin, end), head.t());
+      with_kernels(logits.scalar_type(), [&](const auto& table, auto type) {
+        using X = decltype(type);
+        at::parallel_for(0, end - begin, grain(vocabulary), [&](std::int64_t b, std::int64_t e) {
+          table.row_stats(raw<X>(logits), raw<std::int32_t>(targets) + begin,
+                          stats_of(stats) + begin, b, e, vocabulary);
+        });
+      });
+      if (keep) kept.push_back(logits);
+    }
+    variable_list saved = {hidden, head, targets, stats};
+    saved.insert(saved.end(), kept.begin(), kept.end());
+    ctx->save_for_backward(saved);
+    ctx->saved_data["hidden"] = hidden.requires_grad();
+    ctx->saved_data["head"] = trained_head.defined() && trained_head.requires_grad();
+    return unpack(ctx, stats, hidden);
+  }
+
+  static variable_list unpack(AutogradContext* ctx, const at::Tensor& stats,
+                              const at::Tensor& hidden) {
+    const std::int64_t rows = stats.size(0);
+    const auto floats = hidden.options().dtype(at::kFloat);
+    at::Tensor logprobs = at::empty({rows}, floats);
+    at::Tensor entropy = at::empty({rows}, floats);
+    at::Tensor argmax = at::empty({rows}, floats.dtype(at::kInt));
+    const RowStats* row = stats_of(stats);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      raw<float>(logprobs)[i] = row[i].target_logit - row[i].log_sum_exp;
+      raw<float>(entropy)[i] = row[i].entropy;
+      raw<std::int32_t>(argmax)[i] = row[i].argmax;
+    }
+    ctx->mark_non_differentiable({entropy, argmax});
+    return {logprobs, entropy, argmax};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &head = saved[1], &targets = saved[2], &stats = saved[3];
+    const std::int64_t rows = hidden.size(0);
+    const std::int64_t vocabulary = head.size(0);
+    const std::int64_t step = chunk_rows(head);
+    const bool wants_hidden = ctx->saved_data["hidden"].toBool();
+    const bool wants_head = ctx->saved_data["head"].toBool();
+    const at::Tensor grad = grads[0].contiguous();
+    at::Tensor grad_hidden = wants_hidden ? at::empty_like(hidden) : at::Tensor();
+    at::Tensor grad_head =
+        wants_head ? at::zeros(head.sizes(), head.options().dtype(at::kFloat)) : at::Tensor();
+    for (std::int64_t begin = 0; begin < rows; begin += step) {
+      const std::int64_t end = std::min(rows, begin + step);
+      const at::Tensor piece = hidden.slice(0, begin, end);
+      const at::Tensor logits = saved.size() > 4 ? saved[4 + static_cast<std::size_t>(begin / step)]
+                                                 : at::mm(piece, head.t());
+      with_kernels(logits.scalar_type(), [&](const auto& table, auto type) {
+        using X = decltype(type);
+        at::parallel_for(0, end - begin, grain(vocabulary), [&](std::int64_t b, std::int64_t e) {
+          table.log_prob_backward(raw<X>(logits), raw<std::int32_t>(targets) + begin,
+                                  stats_of(stats) + begin, raw<float>(grad) + begin, b, e,
+                                  vocabulary);
+        });
+      });
+      if (wants_hidden) grad_hidden.slice(0, begin, end).copy_(at::mm(logits, head));
+      if (wants_head) grad_head.add_(at::mm(logits.t(), piece));
+    }
+    return {grad_hidden, {}, grad_head, {}};
+  }
+};
+
+}  // namespace
+
+TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
+                           const at::Tensor& trained_head, const at::Tensor& targets) {
+  if (!hidden.is_cpu()) {
+    const bool trained = trained_head.defined() && trained_head.requires_grad();
+    return reference::token_logprobs(hidden, trained ? trained_head.to(hidden.scalar_type()) : head,
+                                     targets);
+  }
+  const auto out = TokenLogprobs::apply(hidden.contiguous(), head, trained_head, targets);
+  return {out[0], out[1], out[2]};
+}
+
+}  // namespace limbic::model

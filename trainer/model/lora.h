@@ -1,0 +1,51 @@
+// Low-rank adapters: attaching, reading and writing PEFT folders, merging.
+// Source: arXiv:2106.09685, rsLoRA arXiv:2312.03732; file layout as PEFT writes it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "trainer/base/fields.h"
+#include "trainer/model/decoder.h"
+#include "trainer/tensor/named_tensors.h"
+
+namespace limbic::model {
+
+struct LoraConfig {
+  std::int64_t r = 16;
+  double alpha = 32.0;
+  double dropout = 0.0;
+  std::vector<std::string> target_modules = {"all-linear"};
+  bool use_rslora = false;
+
+  double scale() const;
+};
+void describe(Fields& f, LoraConfig& c);
+
+// Adds adapters to a frozen decoder: A uniform in +-1/sqrt(in), B zero, float32, trained or not.
+// Throws ConfigError when a target names no module.
+void attach_lora(Decoder& decoder, const LoraConfig& config, std::uint64_t seed, bool trained);
+
+// Reads a PEFT folder onto a frozen decoder. Throws DataError: missing file, other kinds of
+// adapter, a tensor that matches no module, a module without its tensors, wrong shapes.
+LoraConfig load_adapter(Decoder& decoder, const std::string& folder, bool trained);
+
+// Tensors under PEFT's names, float32; views of the adapters' memory.
+NamedTensors export_adapter(const Decoder& decoder);
+// Gradients under the same names.
+NamedTensors export_adapter_gradients(const Decoder& decoder);
+
+// Writes adapter_config.json and adapter_model.safetensors.
+void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& folder,
+                  const std::string& base_model);
+
+struct MergeReport {
+  std::int64_t modules = 0;
+  double largest_change = 0.0;   // max |delta W|
+  double relative_change = 0.0;  // ||delta W|| / ||W|| over all merged modules
+};
+// Folds the adapters into float32 copies of the weights: W + scale * B A. The decoder must be
+// float32.
+NamedTensors merged_weights(const Decoder& decoder, MergeReport& report);
+
+}  // namespace limbic::model

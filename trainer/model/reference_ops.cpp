@@ -1,0 +1,72 @@
+#include "trainer/model/reference_ops.h"
+
+#include <cmath>
+
+namespace limbic::model::reference {
+namespace {
+
+at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const at::Tensor wide = x.to(at::kFloat);
+  return wide * at::rsqrt(wide.pow(2).mean(-1, true) + eps) * weight;
+}
+
+// x [tokens, heads, head_dim]; the halves are rotated against each other.
+at::Tensor rotate(const at::Tensor& x, const AttentionPlan& plan) {
+  const at::Tensor cos = plan.cos.index_select(0, plan.positions).unsqueeze(1);
+  const at::Tensor sin = plan.sin.index_select(0, plan.positions).unsqueeze(1);
+  const auto halves = x.chunk(2, -1);
+  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+}
+
+}  // namespace
+
+ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
+                          const at::Tensor& weight, double eps, at::ScalarType compute) {
+  const at::Tensor sum = delta.defined() ? residual + delta.to(at::kFloat) : residual;
+  return {sum, norm(sum, weight, eps).to(compute)};
+}
+
+at::Tensor swiglu(const at::Tensor& gate_up) {
+  const auto halves = gate_up.to(at::kFloat).chunk(2, -1);
+  return (at::silu(halves[0]) * halves[1]).to(gate_up.scalar_type());
+}
+
+at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
+                            const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
+  const std::int64_t tokens = qkv.size(0);
+  const auto type = qkv.scalar_type();
+  const auto parts = qkv.view({tokens, plan.heads + 2 * plan.kv_heads, plan.head_dim})
+                         .split_with_sizes({plan.heads, plan.kv_heads, plan.kv_heads}, 1);
+  const auto prepare = [&](const at::Tensor& x, const at::Tensor& weight) {
+    const at::Tensor wide = weight.defined() ? norm(x, weight, plan.eps) : x.to(at::kFloat);
+    return rotate(wide, plan).to(type);
+  };
+  const at::Tensor q = prepare(parts[0], q_norm);
+  const at::Tensor k = prepare(parts[1], k_norm);
+  if (tap != nullptr) *tap = {k.contiguous(), parts[2].contiguous()};
+  const std::int64_t group = plan.heads / plan.kv_heads;
+  std::vector<at::Tensor> outputs;
+  for (std::size_t s = 0; s + 1 < plan.offsets.size(); ++s) {
+    const auto piece = [&](const at::Tensor& x, std::int64_t repeat) {
+      return x.slice(0, plan.offsets[s], plan.offsets[s + 1])
+          .repeat_interleave(repeat, 1)
+          .transpose(0, 1)
+          .unsqueeze(0);
+    };
+    const at::Tensor out = at::scaled_dot_product_attention(piece(q, 1), piece(k, group),
+                                                            piece(parts[2], group), {}, 0.0, true);
+    outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({-1, plan.heads * plan.head_dim}));
+  }
+  return at::cat(outputs, 0);
+}
+
+TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
+                           const at::Tensor& targets) {
+  const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
+  const at::Tensor all = at::log_softmax(logits, -1);
+  const at::Tensor chosen = all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
+  const at::Tensor flat = all.detach();
+  return {chosen, -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
+}
+
+}  // namespace limbic::model::reference

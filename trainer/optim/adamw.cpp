@@ -1,0 +1,90 @@
+#include "trainer/optim/adamw.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+#include "trainer/base/error.h"
+#include "trainer/tensor/kernels/kernels.h"
+
+namespace limbic::optim {
+namespace {
+
+constexpr std::int64_t kBlock = 1 << 16;
+
+void step_with_aten(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& first,
+                    at::Tensor& second, const kernels::AdamwStep& step) {
+  const at::Tensor scaled = gradient * step.gradient_scale;
+  first.lerp_(scaled, 1.0 - step.beta1);
+  second.mul_(step.beta2).addcmul_(scaled, scaled, 1.0 - step.beta2);
+  weight.mul_(1.0 - step.learning_rate * step.weight_decay);
+  const at::Tensor denominator =
+      second.sqrt().div_(std::sqrt(step.bias_correction2)).add_(step.eps);
+  weight.addcdiv_(first, denominator, -step.learning_rate / step.bias_correction1);
+}
+
+}  // namespace
+
+void describe(Fields& f, AdamwConfig& c) {
+  f.field("adam_beta1", c.adam_beta1, "decay of the first moment", Bounds::between(0.0, 1.0));
+  f.field("adam_beta2", c.adam_beta2, "decay of the second moment", Bounds::between(0.0, 1.0));
+  f.field("adam_epsilon", c.adam_epsilon, "added to the root of the second moment",
+          Bounds::positive());
+  f.field("weight_decay", c.weight_decay, "decoupled weight decay", Bounds::at_least(0.0));
+}
+
+Adamw::Adamw(const AdamwConfig& config, std::int64_t size, at::Device device) : config_(config) {
+  const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
+  first_moment = at::zeros({size}, options);
+  second_moment = at::zeros({size}, options);
+}
+
+void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_rate,
+                 double gradient_scale) {
+  at::NoGradGuard no_grad;
+  check(weight.numel() == first_moment.numel() && gradient.numel() == weight.numel(),
+        "AdamW buffers differ in size");
+  ++steps;
+  const auto power = static_cast<double>(steps);
+  const kernels::AdamwStep step{
+      .learning_rate = static_cast<float>(learning_rate),
+      .beta1 = static_cast<float>(config_.adam_beta1),
+      .beta2 = static_cast<float>(config_.adam_beta2),
+      .eps = static_cast<float>(config_.adam_epsilon),
+      .weight_decay = static_cast<float>(config_.weight_decay),
+      .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.adam_beta1, power)),
+      .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.adam_beta2, power)),
+      .gradient_scale = static_cast<float>(gradient_scale)};
+  if (!weight.is_cpu()) {
+    step_with_aten(weight, gradient, first_moment, second_moment, step);
+    return;
+  }
+  at::parallel_for(0, weight.numel(), kBlock, [&](std::int64_t begin, std::int64_t end) {
+    kernels::kernels().adamw(step, weight.data_ptr<float>(), gradient.data_ptr<float>(),
+                             first_moment.data_ptr<float>(), second_moment.data_ptr<float>(), begin,
+                             end);
+  });
+}
+
+double l2_norm(const at::Tensor& flat) {
+  if (!flat.is_cpu()) return flat.to(at::kDouble).pow(2).sum().sqrt().item<double>();
+  const std::int64_t blocks = (flat.numel() + kBlock - 1) / kBlock;
+  std::vector<double> partial(static_cast<std::size_t>(blocks));
+  const float* values = flat.data_ptr<float>();
+  at::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      partial[static_cast<std::size_t>(b)] = kernels::kernels().sum_of_squares(
+          values, b * kBlock, std::min(flat.numel(), (b + 1) * kBlock));
+    }
+  });
+  double sum = 0.0;
+  for (const double value : partial) sum += value;
+  return std::sqrt(sum);
+}
+
+double clip_factor(double norm, double max_norm) {
+  if (max_norm <= 0.0) return 1.0;
+  return std::min(1.0, max_norm / (norm + 1e-6));
+}
+
+}  // namespace limbic::optim

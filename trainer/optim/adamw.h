@@ -1,0 +1,45 @@
+// AdamW on one flat float32 buffer. Source: arXiv:1711.05101; the arithmetic of torch.optim.AdamW
+// (bias-corrected moments, eps outside the root, decay applied to the weight before the update).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "trainer/base/fields.h"
+
+namespace limbic::optim {
+
+struct AdamwConfig {
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.0;
+};
+void describe(Fields& f, AdamwConfig& c);
+
+class Adamw {
+ public:
+  // `size` elements of state, all zero.
+  Adamw(const AdamwConfig& config, std::int64_t size, at::Device device);
+
+  // One update of weight [size] from gradient [size] * gradient_scale. Throws nothing.
+  void step(at::Tensor weight, const at::Tensor& gradient, double learning_rate,
+            double gradient_scale);
+
+  // State for checkpoints; both [size] float32.
+  at::Tensor first_moment, second_moment;
+  std::int64_t steps = 0;
+
+ private:
+  AdamwConfig config_;
+};
+
+// Euclidean norm, summed in double precision in a fixed order (the same for every thread count).
+double l2_norm(const at::Tensor& flat);
+
+// The factor that clips a gradient of norm `norm` to `max_norm` as torch does: min(1, max / (norm + 1e-6)).
+// max_norm 0 switches clipping off.
+double clip_factor(double norm, double max_norm);
+
+}  // namespace limbic::optim

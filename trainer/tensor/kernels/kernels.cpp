@@ -1,0 +1,359 @@
+// Compiled three times; LIMBIC_KERNEL_SET names the instruction set and the exported table.
+// Includes no header with inline functions of others, so that no AVX code leaks into the rest of
+// the program.
+#include "trainer/tensor/kernels/kernels.h"
+
+namespace limbic::kernels {
+namespace {
+
+inline float load(const float* p) { return *p; }
+inline float load(const Bf16* p) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(p->bits) << 16);
+}
+inline void store(float* p, float value) { *p = value; }
+inline void store(Bf16* p, float value) {
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, value);
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  p->bits = static_cast<std::uint16_t>(is_nan ? 0x7fc0u : rounded);
+}
+
+// exp with about 1 ulp error on [-87, 88]; below it gives 0, above infinity is never reached by
+// callers that shift by the maximum. Degree-6 polynomial on [-ln2/2, ln2/2] (Cephes coefficients).
+inline float fast_exp(float x) {
+  const float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  const float scaled = clamped * 1.44269504088896341f;
+  const float n =
+      static_cast<float>(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5f : 0.5f)));
+  float r = clamped - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const std::int32_t exponent = (static_cast<std::int32_t>(n) + 127) << 23;
+  const float result = p * __builtin_bit_cast(float, exponent);
+  return x < -87.0f ? 0.0f : (x != x ? x : result);
+}
+
+template <class X>
+void add_rms_norm(const float* h, const X* delta, const float* weight, float eps, float* h_out,
+                  X* y, float* rstd, std::int64_t begin, std::int64_t end, std::int64_t width) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const float* in = h + row * width;
+    float* out = h_out + row * width;
+    if (delta != nullptr) {
+      const X* add = delta + row * width;
+      for (std::int64_t i = 0; i < width; ++i) out[i] = in[i] + load(add + i);
+    } else if (out != in) {
+      for (std::int64_t i = 0; i < width; ++i) out[i] = in[i];
+    }
+    float sum = 0.0f;
+    for (std::int64_t i = 0; i < width; ++i) sum += out[i] * out[i];
+    const float scale = 1.0f / __builtin_sqrtf(sum / static_cast<float>(width) + eps);
+    rstd[row] = scale;
+    X* target = y + row * width;
+    for (std::int64_t i = 0; i < width; ++i) store(target + i, out[i] * scale * weight[i]);
+  }
+}
+
+template <class X>
+void rms_norm_backward(const float* grad_h, const X* grad_y, const float* x, const float* rstd,
+                       const float* weight, float* grad_x, X* grad_delta, float* grad_weight,
+                       std::int64_t begin, std::int64_t end, std::int64_t width) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const std::int64_t at = row * width;
+    const float scale = rstd[row];
+    float dot = 0.0f;
+    for (std::int64_t i = 0; i < width; ++i) dot += load(grad_y + at + i) * weight[i] * x[at + i];
+    const float mean = dot * scale * scale * scale / static_cast<float>(width);
+    for (std::int64_t i = 0; i < width; ++i) {
+      grad_x[at + i] = load(grad_y + at + i) * weight[i] * scale - x[at + i] * mean;
+    }
+    if (grad_h != nullptr) {
+      for (std::int64_t i = 0; i < width; ++i) grad_x[at + i] += grad_h[at + i];
+    }
+    if (grad_delta != nullptr) {
+      for (std::int64_t i = 0; i < width; ++i) store(grad_delta + at + i, grad_x[at + i]);
+    }
+    if (grad_weight != nullptr) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        grad_weight[i] += load(grad_y + at + i) * x[at + i] * scale;
+      }
+    }
+  }
+}
+
+template <class X>
+void swiglu(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const X* gate = gate_up + row * 2 * inner;
+    const X* up = gate + inner;
+    X* out = y + row * inner;
+    for (std::int64_t i = 0; i < inner; ++i) {
+      const float g = load(gate + i);
+      store(out + i, g / (1.0f + fast_exp(-g)) * load(up + i));
+    }
+  }
+}
+
+template <class X>
+void swiglu_backward(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
+                     std::int64_t end, std::int64_t inner) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const X* gate = gate_up + row * 2 * inner;
+    const X* up = gate + inner;
+    X* grad_gate = grad_gate_up + row * 2 * inner;
+    X* grad_up = grad_gate + inner;
+    const X* grad = grad_y + row * inner;
+    for (std::int64_t i = 0; i < inner; ++i) {
+      const float g = load(gate + i);
+      const float gy = load(grad + i);
+      const float sigmoid = 1.0f / (1.0f + fast_exp(-g));
+      store(grad_up + i, gy * g * sigmoid);
+      store(grad_gate + i, gy * load(up + i) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
+    }
+  }
+}
+
+constexpr std::int64_t kMaxHeadDim = 512;
+
+template <class X>
+void rotate(const HeadLayout& layout, const X* in, X* out, float* rstd, std::int64_t begin,
+            std::int64_t end) {
+  const std::int64_t half = layout.head_dim / 2;
+  float value[kMaxHeadDim];
+  for (std::int64_t token = begin; token < end; ++token) {
+    const float* cos = layout.cos + layout.positions[token] * half;
+    const float* sin = layout.sin + layout.positions[token] * half;
+    for (std::int64_t head = 0; head < layout.heads; ++head) {
+      const X* source = in + token * layout.row_stride + head * layout.head_dim;
+      X* target = out + (token * layout.heads + head) * layout.head_dim;
+      for (std::int64_t i = 0; i < layout.head_dim; ++i) value[i] = load(source + i);
+      if (layout.norm_weight != nullptr) {
+        float sum = 0.0f;
+        for (std::int64_t i = 0; i < layout.head_dim; ++i) sum += value[i] * value[i];
+        const float scale =
+            1.0f / __builtin_sqrtf(sum / static_cast<float>(layout.head_dim) + layout.eps);
+        if (rstd != nullptr) rstd[token * layout.heads + head] = scale;
+        for (std::int64_t i = 0; i < layout.head_dim; ++i) {
+          value[i] = value[i] * scale * layout.norm_weight[i];
+        }
+      }
+      for (std::int64_t i = 0; i < half; ++i) {
+        store(target + i, value[i] * cos[i] - value[i + half] * sin[i]);
+        store(target + i + half, value[i + half] * cos[i] + value[i] * sin[i]);
+      }
+    }
+  }
+}
+
+template <class X>
+void rotate_backward(const HeadLayout& layout, const X* grad_out, const X* in, const float* rstd,
+                     X* grad_in, float* grad_norm, std::int64_t begin, std::int64_t end) {
+  const std::int64_t dim = layout.head_dim;
+  const std::int64_t half = dim / 2;
+  float value[kMaxHeadDim];
+  for (std::int64_t token = begin; token < end; ++token) {
+    const float* cos = layout.cos + layout.positions[token] * half;
+    const float* sin = layout.sin + layout.positions[token] * half;
+    for (std::int64_t head = 0; head < layout.heads; ++head) {
+      const X* grad = grad_out + (token * layout.heads + head) * dim;
+      const X* source = in + token * layout.row_stride + head * dim;
+      X* target = grad_in + token * layout.row_stride + head * dim;
+      for (std::int64_t i = 0; i < half; ++i) {
+        const float low = load(grad + i);
+        const float high = load(grad + i + half);
+        value[i] = low * cos[i] + high * sin[i];
+        value[i + half] = high * cos[i] - low * sin[i];
+      }
+      if (layout.norm_weight != nullptr) {
+        const float scale = rstd[token * layout.heads + head];
+        float dot = 0.0f;
+        for (std::int64_t i = 0; i < dim; ++i) {
+          dot += value[i] * layout.norm_weight[i] * load(source + i);
+        }
+        const float mean = dot * scale * scale * scale / static_cast<float>(dim);
+        for (std::int64_t i = 0; i < dim; ++i) {
+          const float x = load(source + i);
+          if (grad_norm != nullptr) grad_norm[i] += value[i] * x * scale;
+          value[i] = value[i] * layout.norm_weight[i] * scale - x * mean;
+        }
+      }
+      for (std::int64_t i = 0; i < dim; ++i) store(target + i, value[i]);
+    }
+  }
+}
+
+// Scores of `queries` consecutive heads against one run of keys, appended at scratch[q][offset...].
+template <class X>
+inline void score_run(const float* q, std::int64_t queries, std::int64_t dim, const X* keys,
+                      std::int64_t key_stride, std::int64_t count, float scale, float* scratch,
+                      std::int64_t scratch_stride) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const X* key = keys + j * key_stride;
+    for (std::int64_t g = 0; g < queries; ++g) {
+      float sum = 0.0f;
+      for (std::int64_t i = 0; i < dim; ++i) sum += q[g * dim + i] * load(key + i);
+      scratch[g * scratch_stride + j] = sum * scale;
+    }
+  }
+}
+
+template <class X>
+inline void value_run(float* out, std::int64_t queries, std::int64_t dim, const X* values,
+                      std::int64_t value_stride, std::int64_t count, const float* scratch,
+                      std::int64_t scratch_stride) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const X* value = values + j * value_stride;
+    for (std::int64_t g = 0; g < queries; ++g) {
+      const float weight = scratch[g * scratch_stride + j];
+      for (std::int64_t i = 0; i < dim; ++i) out[g * dim + i] += weight * load(value + i);
+    }
+  }
+}
+
+inline void softmax_row(float* row, std::int64_t count) {
+  float top = row[0];
+  for (std::int64_t j = 1; j < count; ++j) top = row[j] > top ? row[j] : top;
+  float sum = 0.0f;
+  for (std::int64_t j = 0; j < count; ++j) {
+    row[j] = fast_exp(row[j] - top);
+    sum += row[j];
+  }
+  const float inverse = 1.0f / sum;
+  for (std::int64_t j = 0; j < count; ++j) row[j] *= inverse;
+}
+
+template <class X>
+void decode_attention(const DecodeAttention<X>& job, float* scratch, std::int64_t begin,
+                      std::int64_t end) {
+  const std::int64_t queries = job.heads / job.kv_heads;
+  const std::int64_t dim = job.head_dim;
+  const std::int64_t stride = job.kv_heads * dim;
+  float* q = scratch;
+  float* out = q + queries * dim;
+  float* scores = out + queries * dim;
+  for (std::int64_t task = begin; task < end; ++task) {
+    const std::int64_t row = task / job.kv_heads;
+    const std::int64_t kv = task % job.kv_heads;
+    const std::int64_t prompt = job.prompt_length[row];
+    const std::int64_t own = job.own_length[row];
+    const std::int64_t length = prompt + own;
+    const X* source = job.q + row * job.q_stride + kv * queries * dim;
+    for (std::int64_t i = 0; i < queries * dim; ++i) {
+      q[i] = load(source + i);
+      out[i] = 0.0f;
+    }
+    const std::int64_t prompt_at = job.prompt_begin[row] * stride + kv * dim;
+    const std::int64_t own_at = job.own_slot[row] * job.capacity * stride + kv * dim;
+    score_run(q, queries, dim, job.prompt_k + prompt_at, stride, prompt, job.scale, scores, length);
+    score_run(q, queries, dim, job.own_k + own_at, stride, own, job.scale, scores + prompt, length);
+    for (std::int64_t g = 0; g < queries; ++g) softmax_row(scores + g * length, length);
+    value_run(out, queries, dim, job.prompt_v + prompt_at, stride, prompt, scores, length);
+    value_run(out, queries, dim, job.own_v + own_at, stride, own, scores + prompt, length);
+    X* target = job.out + row * job.out_stride + kv * queries * dim;
+    for (std::int64_t i = 0; i < queries * dim; ++i) store(target + i, out[i]);
+  }
+}
+
+template <class X>
+void row_stats(const X* logits, const std::int32_t* targets, RowStats* stats, std::int64_t begin,
+               std::int64_t end, std::int64_t vocabulary) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const X* x = logits + row * vocabulary;
+    float top = load(x);
+    for (std::int64_t i = 1; i < vocabulary; ++i) {
+      const float value = load(x + i);
+      top = value > top ? value : top;
+    }
+    float sum = 0.0f;
+    float weighted = 0.0f;
+    for (std::int64_t i = 0; i < vocabulary; ++i) {
+      const float shifted = load(x + i) - top;
+      const float e = fast_exp(shifted);
+      sum += e;
+      weighted += e * shifted;
+    }
+    std::int64_t argmax = 0;
+    while (argmax + 1 < vocabulary && !(load(x + argmax) == top)) ++argmax;
+    const float log_sum = __builtin_logf(sum);
+    stats[row].log_sum_exp = top + log_sum;
+    stats[row].target_logit = targets == nullptr ? top : load(x + targets[row]);
+    stats[row].entropy = log_sum - weighted / sum;
+    stats[row].argmax = static_cast<std::int32_t>(argmax);
+  }
+}
+
+template <class X>
+void log_prob_backward(X* logits, const std::int32_t* targets, const RowStats* stats,
+                       const float* grad, std::int64_t begin, std::int64_t end,
+                       std::int64_t vocabulary) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    X* x = logits + row * vocabulary;
+    const float lse = stats[row].log_sum_exp;
+    const float g = grad[row];
+    const std::int32_t target = targets[row];
+    const float at_target = g * (1.0f - fast_exp(load(x + target) - lse));
+    for (std::int64_t i = 0; i < vocabulary; ++i) {
+      store(x + i, -g * fast_exp(load(x + i) - lse));
+    }
+    store(x + target, at_target);
+  }
+}
+
+void adamw(const AdamwStep& step, float* weight, const float* gradient, float* first_moment,
+           float* second_moment, std::int64_t begin, std::int64_t end) {
+  const float decay = 1.0f - step.learning_rate * step.weight_decay;
+  const float rate = step.learning_rate / step.bias_correction1;
+  const float root = 1.0f / __builtin_sqrtf(step.bias_correction2);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const float g = gradient[i] * step.gradient_scale;
+    const float m = first_moment[i] + (g - first_moment[i]) * (1.0f - step.beta1);
+    const float v = second_moment[i] * step.beta2 + g * g * (1.0f - step.beta2);
+    first_moment[i] = m;
+    second_moment[i] = v;
+    weight[i] = weight[i] * decay - rate * m / (__builtin_sqrtf(v) * root + step.eps);
+  }
+}
+
+double sum_of_squares(const float* values, std::int64_t begin, std::int64_t end) {
+  double sum = 0.0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  }
+  return sum;
+}
+
+float exp_shifted(const float* values, float shift, float inverse_temperature, float* out,
+                  std::int64_t count) {
+  float sum = 0.0f;
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = fast_exp((values[i] - shift) * inverse_temperature);
+    sum += out[i];
+  }
+  return sum;
+}
+
+template <class X>
+constexpr ActivationKernels<X> table() {
+  return {add_rms_norm<X>,    rms_norm_backward<X>, swiglu<X>,    swiglu_backward<X>,  rotate<X>,
+          rotate_backward<X>, decode_attention<X>,  row_stats<X>, log_prob_backward<X>};
+}
+
+}  // namespace
+
+#define LIMBIC_STRING_OF(x) #x
+#define LIMBIC_STRING(x) LIMBIC_STRING_OF(x)
+extern const Kernels LIMBIC_KERNEL_SET;
+const Kernels LIMBIC_KERNEL_SET = {LIMBIC_STRING(LIMBIC_KERNEL_SET),
+                                   table<float>(),
+                                   table<Bf16>(),
+                                   adamw,
+                                   sum_of_squares,
+                                   exp_shifted};
+
+}  // namespace limbic::kernels

@@ -1,0 +1,125 @@
+// The inner loops of limbic on a CPU: plain functions over rows of raw memory, compiled once per
+// instruction set (baseline x86-64, AVX2, AVX-512) from one source and chosen at start-up.
+//
+// Every function works on rows [begin, end), so the caller decides how rows are split over threads;
+// results do not depend on that split. "x" types: activations are float or bfloat16 (`Bf16`), all
+// arithmetic and all reductions are float. Matrix products are not here: ATen does them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace limbic::kernels {
+
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+// How the heads of one projection lie in a row of the fused q|k|v product, and how they are
+// rotated.
+struct HeadLayout {
+  std::int64_t row_stride;   // elements between two tokens of the fused product
+  std::int64_t heads;        // heads of this projection
+  std::int64_t head_dim;     // even
+  const float* norm_weight;  // [head_dim] per-head RMS norm (Qwen3), or null
+  float eps;
+  const float* cos;               // [max positions, head_dim / 2]
+  const float* sin;               // [max positions, head_dim / 2]
+  const std::int32_t* positions;  // [tokens]
+};
+
+// One decode step of attention for sequences that share prompts.
+template <class X>
+struct DecodeAttention {
+  const X* q;  // [batch, heads, head_dim], rotated
+  std::int64_t q_stride;
+  X* out;  // [batch, heads * head_dim]
+  std::int64_t out_stride;
+  const X* prompt_k;  // [prompt tokens, kv_heads, head_dim]
+  const X* prompt_v;
+  const X* own_k;  // [batch, capacity, kv_heads, head_dim]
+  const X* own_v;
+  const std::int64_t* prompt_begin;  // [batch] first prompt token of the sequence's prompt
+  const std::int64_t* prompt_length;
+  const std::int64_t* own_slot;    // [batch] row of own_k that belongs to the sequence
+  const std::int64_t* own_length;  // [batch] including the token of this step
+  std::int64_t capacity;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  std::int64_t head_dim;
+  float scale;
+};
+
+// What a row of logits says about one target token.
+struct RowStats {
+  float log_sum_exp;
+  float target_logit;
+  float entropy;
+  std::int32_t argmax;
+};
+
+struct AdamwStep {
+  float learning_rate, beta1, beta2, eps, weight_decay;
+  float bias_correction1, bias_correction2;  // 1 - beta^t
+  float gradient_scale;                      // from clipping
+};
+
+template <class X>
+struct ActivationKernels {
+  // h_out = h + delta (delta may be null); y = h_out * rstd * weight.
+  void (*add_rms_norm)(const float* h, const X* delta, const float* weight, float eps, float* h_out,
+                       X* y, float* rstd, std::int64_t begin, std::int64_t end, std::int64_t width);
+  // grad_x = grad_h (may be null) + backward of the norm; grad_delta (may be null) is its copy.
+  // grad_weight (may be null) [width] accumulates over the rows.
+  void (*rms_norm_backward)(const float* grad_h, const X* grad_y, const float* x, const float* rstd,
+                            const float* weight, float* grad_x, X* grad_delta, float* grad_weight,
+                            std::int64_t begin, std::int64_t end, std::int64_t width);
+  // gate_up [rows, 2 * inner] = gate | up; y = silu(gate) * up.
+  void (*swiglu)(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner);
+  void (*swiglu_backward)(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
+                          std::int64_t end, std::int64_t inner);
+  // Rotates (after the optional norm) `in` (first head of the first token) into out [tokens, heads,
+  // head_dim]; rstd [tokens, heads] is written when there is a norm.
+  void (*rotate)(const HeadLayout& layout, const X* in, X* out, float* rstd, std::int64_t begin,
+                 std::int64_t end);
+  // Gradient back into the fused product (overwrites its part); grad_norm (may be null)
+  // accumulates.
+  void (*rotate_backward)(const HeadLayout& layout, const X* grad_out, const X* in,
+                          const float* rstd, X* grad_in, float* grad_norm, std::int64_t begin,
+                          std::int64_t end);
+  // Tasks are (sequence, kv head) pairs, sequence-major; scratch holds one float per visible
+  // position and query head of the kv head.
+  void (*decode_attention)(const DecodeAttention<X>& job, float* scratch, std::int64_t begin,
+                           std::int64_t end);
+  // logits [rows, vocabulary]; targets may be null.
+  void (*row_stats)(const X* logits, const std::int32_t* targets, RowStats* stats,
+                    std::int64_t begin, std::int64_t end, std::int64_t vocabulary);
+  // In place: logits := grad * (softmax - onehot(target)) * -1, the gradient of grad * log
+  // p(target).
+  void (*log_prob_backward)(X* logits, const std::int32_t* targets, const RowStats* stats,
+                            const float* grad, std::int64_t begin, std::int64_t end,
+                            std::int64_t vocabulary);
+};
+
+struct Kernels {
+  const char* name;  // "avx512", "avx2", "baseline"
+  ActivationKernels<float> f32;
+  ActivationKernels<Bf16> bf16;
+  void (*adamw)(const AdamwStep& step, float* weight, const float* gradient, float* first_moment,
+                float* second_moment, std::int64_t begin, std::int64_t end);
+  // Double-precision sum of squares.
+  double (*sum_of_squares)(const float* values, std::int64_t begin, std::int64_t end);
+  // exp(values - shift) into out; returns the sum.
+  float (*exp_shifted)(const float* values, float shift, float inverse_temperature, float* out,
+                       std::int64_t count);
+};
+
+// The best set that this CPU can run.
+const Kernels& kernels();
+// Every set that this CPU can run, best first (tests compare them).
+std::size_t available_kernels(const Kernels** out, std::size_t capacity);
+
+// The CPU multiplies bfloat16 matrices natively (avx512_bf16 or amx_bf16).
+bool cpu_has_bf16();
+
+}  // namespace limbic::kernels
