@@ -99,8 +99,12 @@ at::Tensor piece(const at::Tensor& x, const AttentionPlan& plan, std::size_t seq
 }
 
 struct PackedAttention : Function<PackedAttention> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv, const at::Tensor& q_norm,
-                            const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& qkv,
+                            const std::optional<at::Tensor>& maybe_q_norm,
+                            const std::optional<at::Tensor>& maybe_k_norm,
+                            const AttentionPlan& plan, KeyValueTap* tap) {
+    const at::Tensor q_norm = maybe_q_norm.value_or(at::Tensor());
+    const at::Tensor k_norm = maybe_k_norm.value_or(at::Tensor());
     const std::int64_t tokens = qkv.size(0);
     const std::int64_t group = plan.heads / plan.kv_heads;
     const Rotated q = rotate(qkv, plan, 0, plan.heads, q_norm);
@@ -166,7 +170,7 @@ struct PackedAttention : Function<PackedAttention> {
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
   if (!qkv.is_cpu()) return reference::packed_attention(qkv, q_norm, k_norm, plan, tap);
-  return PackedAttention::apply(qkv, q_norm, k_norm, plan, tap);
+  return PackedAttention::apply(qkv, maybe(q_norm), maybe(k_norm), plan, tap);
 }
 
 }  // namespace limbic::model

@@ -25,6 +25,11 @@ X* raw(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<X*>(tensor.data_ptr()) : nullptr;
 }
 
+// Autograd functions take tensors that may be undefined as optionals.
+inline std::optional<at::Tensor> maybe(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
+}
+
 // Rows per thread chunk so that a chunk touches at least ~16k elements.
 inline std::int64_t grain(std::int64_t width) {
   return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width));

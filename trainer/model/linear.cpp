@@ -3,7 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "trainer/base/error.h"
+#include "trainer/model/kernel_call.h"
 
 namespace limbic::model {
 namespace {
@@ -18,10 +18,17 @@ struct PartsHolder : torch::CustomClassHolder {
 
 struct AdaptedLinear : Function<AdaptedLinear> {
   // `low` is the adapter's input: x, or x after dropout.
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& low,
-                            const at::Tensor& weight, const at::Tensor& compute,
-                            const at::Tensor& bias, const at::Tensor& a, const at::Tensor& b,
-                            double scale, const std::vector<LinearPart>& adapted) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x,
+                            const std::optional<at::Tensor>& maybe_low,
+                            const std::optional<at::Tensor>& weight, const at::Tensor& compute,
+                            const std::optional<at::Tensor>& maybe_bias,
+                            const std::optional<at::Tensor>& maybe_a,
+                            const std::optional<at::Tensor>& maybe_b, double scale,
+                            const std::vector<LinearPart>& adapted) {
+    const at::Tensor low = maybe_low.value_or(at::Tensor());
+    const at::Tensor bias = maybe_bias.value_or(at::Tensor());
+    const at::Tensor a = maybe_a.value_or(at::Tensor());
+    const at::Tensor b = maybe_b.value_or(at::Tensor());
     at::Tensor y = bias.defined() ? at::addmm(bias.to(x.scalar_type()), x, compute.t())
                                   : at::mm(x, compute.t());
     at::Tensor a_low, b_low, inner;
@@ -38,7 +45,7 @@ struct AdaptedLinear : Function<AdaptedLinear> {
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["x"] = x.requires_grad();
     ctx->saved_data["low"] = low.defined() && low.requires_grad();
-    ctx->saved_data["weight"] = weight.defined() && weight.requires_grad();
+    ctx->saved_data["weight"] = weight && weight->requires_grad();
     ctx->saved_data["bias"] = bias.defined() && bias.requires_grad();
     ctx->saved_data["adapter"] = a.defined() && a.requires_grad();
     ctx->saved_data["shared"] = low.defined() && low.is_same(x);
@@ -128,8 +135,8 @@ at::Tensor apply_linear(const Linear& layer, const at::Tensor& x, bool use_adapt
               ? dropout(x, layer.adapter.dropout, dropout_seed)
               : x;
   }
-  return AdaptedLinear::apply(x, low, layer.weight, layer.compute, layer.bias, a, b,
-                              layer.adapter.scale, adapted);
+  return AdaptedLinear::apply(x, maybe(low), maybe(layer.weight), layer.compute, maybe(layer.bias),
+                              maybe(a), maybe(b), layer.adapter.scale, adapted);
 }
 
 }  // namespace limbic::model

@@ -26,13 +26,14 @@ RowStats* stats_of(const at::Tensor& stats) {
 
 struct TokenLogprobs : Function<TokenLogprobs> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
-                               const at::Tensor& head, const at::Tensor& trained_head,
+                               const at::Tensor& head,
+                               const std::optional<at::Tensor>& trained_head,
                                const at::Tensor& targets) {
     const std::int64_t rows = hidden.size(0);
     const std::int64_t vocabulary = head.size(0);
     const std::int64_t step = chunk_rows(head);
     const bool wants_grad =
-        hidden.requires_grad() || (trained_head.defined() && trained_head.requires_grad());
+        hidden.requires_grad() || (trained_head && trained_head->requires_grad());
     const bool keep =
         wants_grad &&
         rows * vocabulary * static_cast<std::int64_t>(head.element_size()) <= kLogitBudgetBytes;
@@ -55,7 +56,7 @@ struct TokenLogprobs : Function<TokenLogprobs> {
     saved.insert(saved.end(), kept.begin(), kept.end());
     ctx->save_for_backward(saved);
     ctx->saved_data["hidden"] = hidden.requires_grad();
-    ctx->saved_data["head"] = trained_head.defined() && trained_head.requires_grad();
+    ctx->saved_data["head"] = trained_head && trained_head->requires_grad();
     return unpack(ctx, stats, hidden);
   }
 
@@ -117,7 +118,7 @@ TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
     return reference::token_logprobs(hidden, trained ? trained_head.to(hidden.scalar_type()) : head,
                                      targets);
   }
-  const auto out = TokenLogprobs::apply(hidden.contiguous(), head, trained_head, targets);
+  const auto out = TokenLogprobs::apply(hidden.contiguous(), head, maybe(trained_head), targets);
   return {out[0], out[1], out[2]};
 }
 

@@ -14,8 +14,9 @@ using torch::autograd::variable_list;
 
 struct AddRmsNorm : Function<AddRmsNorm> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& residual,
-                               const at::Tensor& delta, const at::Tensor& weight, double eps,
-                               at::ScalarType compute) {
+                               const std::optional<at::Tensor>& maybe_delta,
+                               const at::Tensor& weight, double eps, at::ScalarType compute) {
+    const at::Tensor delta = maybe_delta.value_or(at::Tensor());
     const std::int64_t rows = residual.size(0);
     const std::int64_t width = residual.size(1);
     const at::Tensor in = residual.contiguous();
@@ -108,7 +109,7 @@ struct SwiGlu : Function<SwiGlu> {
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute) {
   if (!residual.is_cpu()) return reference::add_rms_norm(residual, delta, weight, eps, compute);
-  const auto out = AddRmsNorm::apply(residual, delta, weight, eps, compute);
+  const auto out = AddRmsNorm::apply(residual, maybe(delta), weight, eps, compute);
   return {out[0], out[1]};
 }
 

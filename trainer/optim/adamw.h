@@ -38,8 +38,8 @@ class Adamw {
 // Euclidean norm, summed in double precision in a fixed order (the same for every thread count).
 double l2_norm(const at::Tensor& flat);
 
-// The factor that clips a gradient of norm `norm` to `max_norm` as torch does: min(1, max / (norm + 1e-6)).
-// max_norm 0 switches clipping off.
+// The factor that clips a gradient of norm `norm` to `max_norm` as torch does: min(1, max / (norm +
+// 1e-6)). max_norm 0 switches clipping off.
 double clip_factor(double norm, double max_norm);
 
 }  // namespace limbic::optim

@@ -1,4 +1,5 @@
-// Learning-rate schedules as pure functions of the step, with the names and formulas of transformers.
+// Learning-rate schedules as pure functions of the step, with the names and formulas of
+// transformers.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ struct ScheduleConfig {
 };
 void describe(Fields& f, ScheduleConfig& c);
 
-// Rate of optimizer step `step` (from 0) out of `total`. As in transformers the first step of a warm-up
-// has rate 0 and warm-up steps are ceil(ratio * total).
+// Rate of optimizer step `step` (from 0) out of `total`. As in transformers the first step of a
+// warm-up has rate 0 and warm-up steps are ceil(ratio * total).
 double learning_rate(const ScheduleConfig& config, std::int64_t step, std::int64_t total);
 
 }  // namespace limbic::optim

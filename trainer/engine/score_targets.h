@@ -1,0 +1,19 @@
+// From a packed batch to the log-probabilities of its targets: the forward pass that every loss
+// shares.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "data/batch.h"
+#include "trainer/model/decoder.h"
+
+namespace limbic::engine {
+
+model::PackedTokens to_model(const data::PackedBatch& batch, at::Device device);
+
+// Scores of the tokens with loss_mask 1, in order: [loss_tokens]. Token t is predicted from t - 1.
+// Requires: the first token of no sequence is a target.
+model::TokenScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
+                                 const model::ForwardOptions& options);
+
+}  // namespace limbic::engine

@@ -1,0 +1,59 @@
+// Micro-batches -> one optimizer step. The one step function of limbic: SFT and RL differ only in
+// the loss that they hand in.
+//
+// All trained leaves live in one flat float32 buffer, their gradients in another, so that clipping,
+// the optimizer and the collectives each touch one tensor.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "trainer/base/fields.h"
+#include "trainer/engine/train_config.h"
+#include "trainer/model/decoder.h"
+#include "trainer/optim/adamw.h"
+#include "trainer/parallel/communicator.h"
+#include "trainer/tensor/named_tensors.h"
+
+namespace limbic::engine {
+
+struct StepResult {
+  double loss = 0.0;       // of the whole step, over all ranks
+  double grad_norm = 0.0;  // before clipping
+  double learning_rate = 0.0;
+};
+
+class TrainEngine {
+ public:
+  // Moves the decoder's trained leaves into the flat buffer. Requires: at least one trained leaf.
+  TrainEngine(model::Decoder& decoder, parallel::Communicator& communicator,
+              const optim::AdamwConfig& adamw, double max_grad_norm);
+
+  // Every rank must call. `loss_of(i)` gives the scalar loss of micro-batch i, already divided by
+  // the denominators of the whole step, so that losses and gradients of all micro-batches and ranks
+  // add up. Throws DataError when the gradient is not finite (nothing is updated then).
+  StepResult step(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of,
+                  double learning_rate);
+
+  std::int64_t trained_elements() const { return weights_.numel(); }
+  std::int64_t steps_done() const { return optimizer_.steps; }
+
+  // What a checkpoint needs to continue bit for bit: weights and both moments.
+  NamedTensors state() const;
+  // Throws DataError when names or sizes differ.
+  void load_state(const NamedTensors& state, std::int64_t steps);
+
+ private:
+  model::Decoder& decoder_;
+  parallel::Communicator& communicator_;
+  double max_grad_norm_;
+  std::vector<at::Tensor> leaves_;
+  at::Tensor weights_;    // [elements] float32
+  at::Tensor gradients_;  // [elements] float32
+  optim::Adamw optimizer_;
+};
+
+}  // namespace limbic::engine

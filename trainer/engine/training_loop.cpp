@@ -1,0 +1,123 @@
+#include "trainer/engine/training_loop.h"
+
+#include <chrono>
+
+#include "trainer/base/error.h"
+#include "trainer/base/log.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/parallel/collectives.h"
+
+namespace limbic::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class Loop {
+ public:
+  Loop(RunContext& context, const TrainConfig& config, std::int64_t total, StepSource& source)
+      : context_(context),
+        config_(config),
+        total_(total),
+        source_(source),
+        engine_(context.decoder, context.communicator, config.adamw, config.max_grad_norm),
+        folder_(context.run_folder + "/checkpoints/" + context.stage_name) {}
+
+  StageResult run() {
+    resume();
+    context_.metrics.resume_stage(context_.stage_name, step_);
+    context_.progress.begin(context_.stage_name, step_, total_, source_.headline_name());
+    while (step_ < total_) {
+      if (stop_requested()) stop();
+      one_step();
+      if (config_.save_steps > 0 && step_ % config_.save_steps == 0 && step_ < total_) save();
+    }
+    context_.progress.end();
+    result_.steps = total_;
+    return result_;
+  }
+
+ private:
+  void one_step() {
+    const auto start = Clock::now();
+    const double rate = optim::learning_rate(config_.schedule, step_, total_);
+    StepReport report = source_.run_step(step_, rate, engine_);
+    ++step_;
+    const double seconds = seconds_since(start);
+    result_.tokens += report.tokens;
+    context_.progress.step(step_, report.headline, report.tokens, seconds);
+    if (step_ % config_.logging_steps != 0 && step_ != total_) return;
+    Json line = {{"loss", report.result.loss},
+                 {"grad_norm", report.result.grad_norm},
+                 {"learning_rate", report.result.learning_rate}};
+    line.update(report.metrics);
+    line["num_tokens"] = result_.tokens;
+    line["step_time"] = seconds;
+    result_.metrics = line;
+    context_.metrics.log(context_.stage_name, step_, line);
+  }
+
+  // The ranks agree, so that all stop after the same step.
+  bool stop_requested() {
+    const double mine = context_.stop_requested ? 1.0 : 0.0;
+    return parallel::sum(context_.communicator, {mine})[0] > 0.0;
+  }
+
+  [[noreturn]] void stop() {
+    context_.progress.end();
+    save();
+    throw Interrupted(
+        fmt::format("{}: stopped after step {} of {}; the state is saved, run the same "
+                    "command again to go on",
+                    context_.stage_name, step_, total_));
+  }
+
+  void save() {
+    checkpoint::CheckpointContent content{.tensors = engine_.state(),
+                                          .state = {{"step", step_},
+                                                    {"tokens", result_.tokens},
+                                                    {"metrics", result_.metrics},
+                                                    {"source", source_.state()}}};
+    checkpoint::save_replicated(context_.communicator, folder_, step_, content, info(),
+                                config_.save_total_limit);
+  }
+
+  Json info() const {
+    return {{"stage", context_.stage_name},
+            {"config_hash", context_.config_hash},
+            {"world", context_.communicator.size()}};
+  }
+
+  void resume() {
+    if (!context_.resume) return;
+    const auto loaded = checkpoint::load_latest(context_.communicator, folder_);
+    if (!loaded) return;
+    step_ = loaded->step;
+    engine_.load_state(loaded->tensors, step_);
+    result_.tokens = loaded->state.at("tokens").get<std::int64_t>();
+    result_.metrics = loaded->state.at("metrics");
+    source_.load_state(loaded->state.at("source"));
+    spdlog::info("{}: resumed after step {} of {}", context_.stage_name, step_, total_);
+  }
+
+  RunContext& context_;
+  const TrainConfig& config_;
+  std::int64_t total_;
+  StepSource& source_;
+  TrainEngine engine_;
+  std::string folder_;
+  std::int64_t step_ = 0;
+  StageResult result_;
+};
+
+}  // namespace
+
+StageResult run_training(RunContext& context, const TrainConfig& config, std::int64_t total_steps,
+                         StepSource& source) {
+  return Loop(context, config, total_steps, source).run();
+}
+
+}  // namespace limbic::engine
