@@ -9,9 +9,10 @@ namespace limbic::data {
 namespace {
 
 // Oniguruma's white space and word characters, as members of a class. PCRE2's own `\s` counts
-// U+180E as white space and its `\w` leaves out marks and connectors.
+// U+180E as white space and its `\w` leaves out marks and connectors. In Latin-1 Oniguruma counts
+// superscript digits and fractions as word characters, elsewhere it does not.
 constexpr std::string_view kSpace = R"(\p{Z}\t-\r\x85)";
-constexpr std::string_view kWord = R"(\p{L}\p{M}\p{N}\p{Pc})";
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 class Rewriter {

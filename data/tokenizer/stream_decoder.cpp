@@ -18,18 +18,22 @@ std::string StreamDecoder::push(std::int32_t id) {
 }
 
 // Decoders that look at neighbours or at the start of the text: the last tokens are decoded again
-// together, and what has grown is new.
+// together, and what has grown is new. A run of byte tokens stays back until it ends, because its
+// last byte decides whether all of it is text.
 std::string StreamDecoder::push_by_window(std::int32_t id) {
   constexpr std::size_t kWindow = 16;
+  const Tokenizer::Parts& parts = *tokenizer_.parts_;
   window_.push_back(id);
+  if (parts.decoder.waits_for_more(parts.decoded_spelling(id))) return "";
   const std::string text = tokenizer_.decode(window_, skip_special_tokens_);
   if (text.size() <= shown_ || text.ends_with("\xEF\xBF\xBD")) return "";
   std::string fresh = text.substr(shown_);
-  if (window_.size() > kWindow) {
-    window_.erase(window_.begin(), window_.end() - 1);
-    shown_ = tokenizer_.decode(window_, skip_special_tokens_).size();
-  } else {
-    shown_ = text.size();
+  shown_ = text.size();
+  if (window_.size() <= kWindow) return fresh;
+  const std::string last = tokenizer_.decode(std::span(&id, 1), skip_special_tokens_);
+  if (!last.empty()) {  // enough to take what is stripped from the start of a text
+    window_.assign(1, id);
+    shown_ = last.size();
   }
   return fresh;
 }

@@ -1,5 +1,6 @@
 #include "data/tokenizer/token_decoder.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "data/tokenizer/byte_level.h"
@@ -117,6 +118,14 @@ void TokenDecoder::add(const Part& part) {
 
 bool TokenDecoder::is_byte_level() const {
   return steps_.size() == 1 && std::holds_alternative<ByteLevel>(steps_[0]);
+}
+
+bool TokenDecoder::waits_for_more(const std::string& last) const {
+  return std::any_of(steps_.begin(), steps_.end(), [&](const Step& step) {
+    const auto* sides = std::get_if<Strip>(&step);
+    if (sides) return sides->stop > 0;
+    return std::holds_alternative<ByteFallback>(step) && fallback_byte(last) >= 0;
+  });
 }
 
 void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens) {

@@ -19,6 +19,9 @@ class TokenDecoder {
   // True: the text is the concatenation of what each token alone stands for, as bytes.
   bool is_byte_level() const;
 
+  // True while the text of a row that ends with this token can still change when more tokens come.
+  bool waits_for_more(const std::string& last) const;
+
   // The text of a row of tokens; ill-formed bytes become U+FFFD.
   std::string decode(std::vector<std::string> spellings) const;
 

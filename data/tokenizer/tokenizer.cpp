@@ -36,6 +36,12 @@ bool Tokenizer::Parts::has(std::int32_t id) const {
          spellings[static_cast<std::size_t>(id)].has_value();
 }
 
+const std::string& Tokenizer::Parts::decoded_spelling(std::int32_t id) const {
+  const auto normal = normalized_spellings.find(id);
+  return normal == normalized_spellings.end() ? *spellings[static_cast<std::size_t>(id)]
+                                              : normal->second;
+}
+
 void Tokenizer::Parts::encode_words(const AlignedText& text, bool tracked,
                                     EncodeWorkspace& workspace, Encoded& out) const {
   const AlignedText cut = pre_tokenizer.split(text, tracked, workspace.pieces, workspace.regex);
@@ -117,7 +123,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
     if (by_bytes) {
       bytes += parts_->bytes[static_cast<std::size_t>(id)];
     } else {
-      spellings.push_back(*parts_->spellings[static_cast<std::size_t>(id)]);
+      spellings.push_back(parts_->decoded_spelling(id));
     }
   }
   return by_bytes ? repair_utf8(bytes) : parts_->decoder.decode(std::move(spellings));

@@ -98,14 +98,16 @@ void add_tokens(Tokenizer::Parts& parts, const Part& list) {
     name_token(parts, token.id, token.content);
     if (token.special) parts.special.insert(token.id);
     if (token.normalized) {
-      parts.normalized_tokens.add(token, normalized_spelling(parts.normalizer, token.content));
+      const std::string spelling = normalized_spelling(parts.normalizer, token.content);
+      parts.normalized_tokens.add(token, spelling);
+      if (spelling != token.content) parts.normalized_spellings[token.id] = spelling;
     } else {
       parts.raw_tokens.add(token, token.content);
     }
   }
   if (!parts.decoder.is_byte_level()) return;
-  for (const auto& spelling : parts.spellings) {
-    parts.bytes.push_back(spelling ? bytes_of_token(*spelling) : "");
+  for (std::int32_t id = 0; id < static_cast<std::int32_t>(parts.spellings.size()); ++id) {
+    parts.bytes.push_back(parts.has(id) ? bytes_of_token(parts.decoded_spelling(id)) : "");
   }
 }
 

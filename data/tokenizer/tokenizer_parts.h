@@ -58,7 +58,10 @@ struct Tokenizer::Parts {
   AddedTokenMatcher normalized_tokens;                // found in the normalised text
   std::unordered_map<std::string, std::int32_t> ids;  // vocabulary and added tokens
   std::vector<std::optional<std::string>> spellings;  // by id
-  std::vector<std::string> bytes;                     // by id, for a byte-level decoder
+  // What decoding starts from where it is not the spelling: added tokens that are looked for in
+  // normalised text are also written in their normalised form.
+  std::unordered_map<std::int32_t, std::string> normalized_spellings;
+  std::vector<std::string> bytes;  // by id, for a byte-level decoder
   std::unordered_set<std::int32_t> special;
   std::optional<std::int32_t> eos, bos, pad;
   Json config = Json::object();
@@ -67,6 +70,8 @@ struct Tokenizer::Parts {
   // `tracked` asks for the offsets too.
   void encode(std::string_view text, bool tracked, Encoded& out) const;
   bool has(std::int32_t id) const;
+  // Requires: has(id).
+  const std::string& decoded_spelling(std::int32_t id) const;
 
  private:
   void encode_between(const AlignedText& text, bool tracked, EncodeWorkspace& workspace,
