@@ -17,7 +17,7 @@ namespace limbic::data {
 enum class CurriculumSchedule { kCumulative, kSequential };
 
 struct CurriculumConfig {
-  std::string difficulty;  // column:NAME | length | loss
+  std::string difficulty = {};  // column:NAME | length | loss
   std::int64_t buckets = 4;
   CurriculumSchedule schedule = CurriculumSchedule::kCumulative;
   std::int64_t epochs_per_level = 1;

@@ -13,14 +13,21 @@
 namespace limbic::data {
 
 struct DatasetConfig {
-  std::vector<std::string> path;                             // relative to the current folder
-  std::vector<std::pair<std::string, std::string>> columns;  // our name, the file's name
-  std::string prompt;    // template of the user message; empty = from the row's own columns
-  std::string system;    // system message; empty = none
-  std::string response;  // template of the assistant message; empty = from the row's own columns
+  // Relative to the current folder.
+  std::vector<std::string> path = {};
+  // Our name, the file's name.
+  std::vector<std::pair<std::string, std::string>> columns = {};
+  // Template of the user message; empty: from the row's own columns.
+  std::string prompt = {};
+  // System message; empty: none.
+  std::string system = {};
+  // Template of the assistant message; empty: from the row's own columns.
+  std::string response = {};
   std::int64_t repeat = 1;
-  std::string sample = "all";  // all | first:N | random:N | random:N%
-  Json filter;  // null | {column, in: [...]} | {column, not_in: [...]} | a list of them
+  // all | first:N | random:N | random:N%
+  std::string sample = "all";
+  // null | {column, in: [...]} | {column, not_in: [...]} | a list of them
+  Json filter = nullptr;
 };
 
 // While reading, every rule is checked: templates, sample, filter.

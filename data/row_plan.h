@@ -15,8 +15,8 @@ struct RowPlanConfig {
   std::int64_t batch_rows = 1;  // of all ranks and micro-batches of one step
   bool shuffle = true;          // false: in the order of the rows, or of the level
   std::uint64_t seed = 0;
-  std::vector<std::vector<std::int64_t>>
-      levels;  // row indices, see curriculum_levels; empty = none
+  // Row indices, see curriculum_levels; empty: one level with all rows.
+  std::vector<std::vector<std::int64_t>> levels = {};
   std::int64_t epochs_per_level = 1;
 };
 
