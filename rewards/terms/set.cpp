@@ -191,10 +191,10 @@ void describe(Fields& f, SetConfig& c) {
     }
   });
   if (!f.reading()) return;
-  if (f.has("pattern") && f.has("vocabulary")) {
+  if (!c.vocabulary.empty() && c.pattern != SetConfig().pattern) {
     f.fail("vocabulary", "got both a pattern and a vocabulary, want one");
   }
-  if (f.has("pattern")) require_text(f, "pattern", c.pattern, "a regular expression");
+  require_text(f, "pattern", c.pattern, "a regular expression");
   for (const std::string& word : c.vocabulary) require_text(f, "vocabulary", word, "words");
 }
 
