@@ -1,0 +1,54 @@
+// The seam between the runtime and its transports: collectives over the ranks of a run.
+//
+// Every rank must call every collective, in the same order, from one thread. World size 1 is not a
+// special case: the local communicator runs the same code. Every wait ends: a rank that fails calls
+// `abort`, and nobody waits for the dead.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace limbic::parallel {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // In place; contiguous float32 or float64 tensors on the CPU. The sum is the same on all ranks,
+  // bit for bit, and the same in every run of this world size.
+  // All collectives throw CommError when contact with a rank is lost or the timeout passes.
+  virtual void all_reduce_sum(at::Tensor tensor) = 0;
+  // Rank r receives the sum of shard r. Requires: input = size() * output elements.
+  virtual void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) = 0;
+  // Requires: output = size() * input elements; shards in rank order.
+  virtual void all_gather(const at::Tensor& input, at::Tensor output) = 0;
+  // Any dtype, contiguous.
+  virtual void broadcast(at::Tensor tensor, int root) = 0;
+  virtual void barrier() = 0;
+  // Bytes of every rank, in rank order; lengths may differ.
+  virtual std::vector<std::string> all_gather_bytes(const std::string& mine) = 0;
+  // Ends the whole world: says `who and why` in one line on stderr and does not return for MPI
+  // (exit code `code`); in-process worlds make every waiting rank throw CommError.
+  virtual void abort(const std::string& reason, int code) = 0;
+};
+
+// One rank; every collective is the identity.
+std::unique_ptr<Communicator> make_local();
+
+// `size` ranks in one process, for tests: element r belongs to the thread that plays rank r.
+std::vector<std::unique_ptr<Communicator>> make_threads(int size, double timeout_s);
+
+// The world of mpirun or srun. Initialises MPI on first use and finalises it on destruction.
+// A background watch is not needed: MPI's own runtime ends all ranks when one dies.
+std::unique_ptr<Communicator> make_mpi(double timeout_s);
+
+// True under mpirun or srun (environment of Open MPI, PMIx or PMI).
+bool started_by_mpi();
+
+}  // namespace limbic::parallel
