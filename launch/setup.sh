@@ -6,8 +6,8 @@ usage() {
   cat <<'TEXT'
 usage: launch/setup.sh [--tests] [--no-build] [--no-packages]
 
-Installs the missing Debian packages (as root, or by sudo), keeps one torch wheel outside the clone,
-and builds build/release/limbic. What is already there is not touched, so a second run takes seconds.
+Installs the missing Debian packages (as root, or by sudo), keeps one torch wheel outside the
+clone, and builds build/release/limbic. A second run touches nothing and takes seconds.
 
   --tests         build the tests too
   --no-build      only make the build folder ready
@@ -52,8 +52,8 @@ fail() {
   exit 2
 }
 
-# stage NAME FUNCTION: one line with the seconds it took; its output goes to a log, the end of which is
-# shown on failure. What the function leaves in $note ends the line.
+# stage NAME FUNCTION: one line with the seconds it took; its output goes to a log, whose end is shown
+# on failure. What the function leaves in $note ends the line.
 stage() {
   local name=$1 function=$2 log=$logs/setup-$1.log start=$EPOCHREALTIME status=0
   note=""
@@ -64,7 +64,7 @@ stage() {
   if ((status != 0)); then
     echo " failed"
     tail -n 40 "$log" >&2
-    echo "error: launch/setup.sh: $name ended with status $status; everything it said is in $log" >&2
+    echo "error: launch/setup.sh: $name ended with status $status; all it said: $log" >&2
     exit "$status"
   fi
   printf ' %6.1f s  %s\n' "$(seconds_since "$start")" "$note"
@@ -98,12 +98,13 @@ install_packages() {
   fi
   if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
     ((${#missing[@]} == 0)) && { note="without ${optional[*]}: that needs root"; return; }
-    echo "got no root and missing packages, want them installed; as root: apt-get install ${missing[*]}"
+    echo "got missing packages and no root; as root: apt-get install ${missing[*]}"
     return 2
   fi
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600)
-  as_root "${apt[@]}" update &&
-    as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" "${optional[@]}" || return
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends
+    -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600)
+  as_root "${apt[@]}" update || return
+  as_root "${apt[@]}" install "${missing[@]}" "${optional[@]}" || return
   note="installed ${missing[*]} ${optional[*]}"
 }
 
@@ -120,10 +121,11 @@ install_torch() {
   mkdir -p "$(dirname "$venv")" || return
   exec 8>"$venv.lock" && flock 8 || return
   note=$venv
-  [[ -f $stamp && -f $(echo "$venv"/lib/python3*/site-packages/torch/lib/libtorch_cpu.so) ]] && return
+  [[ -f $stamp && -f $(echo "$venv"/lib/python3*/site-packages/torch/lib/libtorch.so) ]] && return
   if ! torch_works 2>/dev/null; then
     "$python" -m venv "$venv" || return
-    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install --no-cache-dir "torch==$TORCH")
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install
+      --no-cache-dir "torch==$TORCH")
     "${pip[@]}" || return
     torch_works || { "${pip[@]}" --force-reinstall && torch_works; } || return
     note="installed in $venv"
@@ -134,7 +136,8 @@ install_torch() {
 # Ninja runs CMake again by itself when the build's description changed.
 configure() {
   local cache=$build/CMakeCache.txt fresh=()
-  if [[ -f $build/build.ninja ]] && grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" &&
+  if [[ -f $build/build.ninja ]] &&
+    grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" &&
     grep -qE "^LIMBIC_VENV:[A-Z]+=$venv\$" "$cache" && grep -qx 'LIMBIC_TESTS:BOOL=ON' "$cache"; then
     note="as it was"
     return
@@ -158,12 +161,14 @@ compile() {
   local target=limbic
   note=$build/limbic
   if $tests; then target=all note+=" and the tests"; fi
-  CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-10G} cmake --build "$build" --target "$target" --parallel "$(job_count)"
+  export CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-10G}
+  cmake --build "$build" --target "$target" --parallel "$(job_count)"
 }
 
 [[ $(uname -s) == Linux ]] || fail "got $(uname -s), want Linux (Debian 12)"
 if $packages && ! { command -v apt-get && command -v dpkg-query; } >/dev/null; then
-  fail "got a system without apt-get, want Debian 12; install the packages that this file names, then use --no-packages"
+  fail "got a system without apt-get, want Debian 12; install what PACKAGES in this file names" \
+    "and use --no-packages"
 fi
 mkdir -p "$logs" "$build"
 exec 9>"$root/build/setup.lock"
