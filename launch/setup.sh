@@ -52,8 +52,8 @@ fail() {
   exit 2
 }
 
-# stage NAME FUNCTION: one line with the seconds it took; its output goes to a log, whose end is shown
-# on failure. What the function leaves in $note ends the line.
+# stage NAME FUNCTION: one line with the seconds it took, ended by what the function leaves in $note.
+# Its output goes to a log, whose end is shown on failure.
 stage() {
   local name=$1 function=$2 log=$logs/setup-$1.log start=$EPOCHREALTIME status=0
   note=""

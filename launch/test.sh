@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sets the machine up, builds limbic with its tests, runs them, and ends with one line:
 #   N passed, N failed, N skipped
-# Options go to ctest: launch/test.sh -R tokenizer, launch/test.sh -L unit. A build that fails counts
-# as one failed test. The exit status is 0 only when something ran and nothing failed.
+# Options go to ctest: launch/test.sh -R tokenizer, launch/test.sh -L unit. A build that fails is
+# one failed test. The exit status is 0 only when something ran and nothing failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
