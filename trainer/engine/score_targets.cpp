@@ -11,8 +11,8 @@ model::PackedTokens to_model(const data::PackedBatch& batch, at::Device device) 
           .offsets = {batch.offsets.begin(), batch.offsets.end()}};
 }
 
-model::TokenScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
-                                 const model::ForwardOptions& options) {
+TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
+                           const model::ForwardOptions& options) {
   std::vector<std::int32_t> targets;
   std::vector<std::int64_t> sources;
   for (std::size_t t = 0; t < batch.tokens.size(); ++t) {
@@ -24,7 +24,8 @@ model::TokenScores score_targets(const model::Decoder& decoder, const data::Pack
   const at::Device device = decoder.device();
   const at::Tensor hidden = decoder.hidden(to_model(batch, device), options);
   const at::Tensor rows = hidden.index_select(0, at::tensor(sources, at::kLong).to(device));
-  return decoder.scores(rows, at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(device));
+  const at::Tensor ids = at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(device);
+  return {.scores = decoder.scores(rows, ids), .targets = ids};
 }
 
 }  // namespace limbic::engine

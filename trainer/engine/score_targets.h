@@ -11,9 +11,13 @@ namespace limbic::engine {
 
 model::PackedTokens to_model(const data::PackedBatch& batch, at::Device device);
 
-// Scores of the tokens with loss_mask 1, in order: [loss_tokens]. Token t is predicted from t - 1.
+struct TargetScores {
+  model::TokenScores scores;  // each [loss_tokens]
+  at::Tensor targets;         // [loss_tokens] int32
+};
+// Scores of the tokens with loss_mask 1, in order. Token t is predicted from t - 1.
 // Requires: the first token of no sequence is a target.
-model::TokenScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
-                                 const model::ForwardOptions& options);
+TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
+                           const model::ForwardOptions& options);
 
 }  // namespace limbic::engine

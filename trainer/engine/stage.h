@@ -32,6 +32,7 @@ struct RunContext {
   std::function<const data::Dataset&(const std::string& name)> dataset;
   const rewards::RewardsConfig& rewards;
   metrics::MetricsLog& metrics;
+  metrics::MetricsLog& completions;  // sampled completions of logged steps
   metrics::Progress& progress;
   std::string run_folder;  // `run.output`
   std::string stage_name;

@@ -22,7 +22,8 @@ void describe(Fields& f, TrainConfig& c) {
   f.choice("overlong", c.overlong,
            {{Overlong::kError, "error"},
             {Overlong::kDrop, "drop"},
-            {Overlong::kTruncateLeft, "truncate_left"}},
+            {Overlong::kTruncateLeft, "truncate_left"},
+            {Overlong::kTruncateRight, "truncate_right"}},
            "what to do with rows longer than max_length; found before the first step");
   describe(f, c.schedule);
   describe(f, c.adamw);

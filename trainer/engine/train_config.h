@@ -12,7 +12,7 @@
 
 namespace limbic::engine {
 
-enum class Overlong { kError, kDrop, kTruncateLeft };
+enum class Overlong { kError, kDrop, kTruncateLeft, kTruncateRight };
 
 struct TrainConfig {
   std::optional<std::int64_t> steps;

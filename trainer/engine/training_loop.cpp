@@ -29,11 +29,14 @@ class Loop {
   StageResult run() {
     resume();
     context_.metrics.resume_stage(context_.stage_name, step_);
+    context_.completions.resume_stage(context_.stage_name, step_);
     context_.progress.begin(context_.stage_name, step_, total_, source_.headline_name());
     while (step_ < total_) {
-      if (stop_requested()) stop();
+      const bool boundary = source_.at_boundary(step_);
+      if (stop_requested() && boundary) stop();
+      if (boundary && save_is_due_) save();
       one_step();
-      if (config_.save_steps > 0 && step_ % config_.save_steps == 0 && step_ < total_) save();
+      save_is_due_ = save_is_due_ || (config_.save_steps > 0 && step_ % config_.save_steps == 0);
     }
     context_.progress.end();
     result_.steps = total_;
@@ -44,7 +47,14 @@ class Loop {
   void one_step() {
     const auto start = Clock::now();
     const double rate = optim::learning_rate(config_.schedule, step_, total_);
-    StepReport report = source_.run_step(step_, rate, engine_);
+    StepReport report;
+    try {
+      report = source_.run_step(step_, rate, engine_);
+    } catch (const RemoteError&) {
+      context_.progress.end();
+      if (source_.at_boundary(step_)) save();
+      throw;
+    }
     ++step_;
     const double seconds = seconds_since(start);
     result_.tokens += report.tokens;
@@ -76,6 +86,9 @@ class Loop {
   }
 
   void save() {
+    save_is_due_ = false;
+    if (step_ == saved_step_) return;
+    saved_step_ = step_;
     checkpoint::CheckpointContent content{.tensors = engine_.state(),
                                           .state = {{"step", step_},
                                                     {"tokens", result_.tokens},
@@ -96,6 +109,7 @@ class Loop {
     const auto loaded = checkpoint::load_latest(context_.communicator, folder_);
     if (!loaded) return;
     step_ = loaded->step;
+    saved_step_ = step_;
     engine_.load_state(loaded->tensors, step_);
     result_.tokens = loaded->state.at("tokens").get<std::int64_t>();
     result_.metrics = loaded->state.at("metrics");
@@ -110,6 +124,8 @@ class Loop {
   TrainEngine engine_;
   std::string folder_;
   std::int64_t step_ = 0;
+  std::int64_t saved_step_ = 0;  // nothing to save before the first step
+  bool save_is_due_ = false;
   StageResult result_;
 };
 

@@ -22,17 +22,21 @@ struct StepReport {
 class StepSource {
  public:
   virtual ~StepSource() = default;
-  // Runs optimizer step `step` (from 0). Every rank must call.
+  // Runs optimizer step `step` (from 0). Every rank must call. A RemoteError is thrown on all ranks
+  // or on none, and leaves the weights as they were before the step.
   virtual StepReport run_step(std::int64_t step, double learning_rate, TrainEngine& engine) = 0;
   // State beyond weights, moments and the step count that a resume needs; most stages have none
   // because their data is a pure function of the step.
   virtual Json state() const { return Json::object(); }
   virtual void load_state(const Json&) {}
+  // False when a resume could not begin with `step`.
+  virtual bool at_boundary(std::int64_t) const { return true; }
   virtual const char* headline_name() const = 0;  // "loss" or "reward"
 };
 
 // Runs `total_steps` steps, continuing from the newest checkpoint of the stage. Every rank must
-// call. On a stop request: saves, then throws Interrupted on every rank.
+// call. On a stop request: saves, then throws Interrupted on every rank. A lost service: saves what
+// is done, then rethrows the RemoteError.
 StageResult run_training(RunContext& context, const TrainConfig& config, std::int64_t total_steps,
                          StepSource& source);
 

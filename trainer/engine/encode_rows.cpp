@@ -1,0 +1,186 @@
+#include "trainer/engine/encode_rows.h"
+
+#include <atomic>
+#include <mutex>
+
+#include "data/template/chat_encoder.h"
+#include "trainer/base/error.h"
+#include "trainer/base/log.h"
+
+namespace limbic::engine {
+namespace {
+
+// Runs work(i) for every row on this process's threads; the error of the lowest row wins, so that
+// the message does not depend on timing.
+void for_every_row(std::int64_t rows, const std::function<void(std::int64_t)>& work) {
+  std::mutex mutex;
+  std::int64_t failed_row = rows;
+  std::exception_ptr failure;
+  at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      try {
+        work(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (i < failed_row) {
+          failed_row = i;
+          failure = std::current_exception();
+        }
+        return;
+      }
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Adds the row's place to what the template or the tokenizer says.
+template <class F>
+auto with_place(const data::Mixture& rows, std::int64_t index, F f) {
+  try {
+    return f();
+  } catch (const DataError& error) {
+    const data::Row row = rows.row(index);
+    const std::string place = fmt::format("{}:{}", row.file, row.line);
+    if (std::string_view(error.what()).starts_with(place)) throw;
+    throw DataError(fmt::format("{}: {}", place, error.what()));
+  }
+}
+
+data::Example encode_text(const RunContext& context, const std::string& text) {
+  data::Example example;
+  example.ids = context.tokenizer.encode(text);
+  if (const auto eos = context.tokenizer.eos_id()) example.ids.push_back(*eos);
+  example.loss_mask.assign(example.ids.size(), 1);
+  return example;
+}
+
+data::Example encode_example(const RunContext& context, const data::Mixture& rows,
+                             std::int64_t index, bool assistant_only_loss) {
+  const Json messages = rows.messages(index, true);
+  data::Example example;
+  if (messages.is_string()) {
+    example = encode_text(context, messages.get<std::string>());
+  } else {
+    data::EncodedChat chat = data::encode_chat(context.tokenizer, context.chat_template, messages,
+                                               false, context.template_variables);
+    example.ids = std::move(chat.ids);
+    example.loss_mask = std::move(chat.assistant_mask);
+    if (!assistant_only_loss) example.loss_mask.assign(example.ids.size(), 1);
+  }
+  example.row = index;
+  if (!example.loss_mask.empty()) example.loss_mask[0] = 0;
+  return example;
+}
+
+enum class Fit { kYes, kDrop };
+
+template <class T>
+void cut_left(std::vector<T>& values, std::size_t limit) {
+  values.erase(values.begin(), values.end() - static_cast<std::ptrdiff_t>(limit));
+}
+
+Fit fit(data::Example& example, LengthRule rule, const data::Mixture& rows) {
+  const auto limit = static_cast<std::size_t>(rule.limit);
+  const bool targets_missing = !std::count(example.loss_mask.begin(), example.loss_mask.end(), 1);
+  if (targets_missing) {
+    data::fail_row(rows.row(example.row), "got no token to learn, want an assistant's turn");
+  }
+  if (example.ids.size() <= limit) return Fit::kYes;
+  switch (rule.overlong) {
+    case Overlong::kError:
+      data::fail_row(rows.row(example.row),
+                     fmt::format("got {} tokens, want at most max_length {}; raise max_length or "
+                                 "set overlong: drop, truncate_left or truncate_right",
+                                 example.ids.size(), rule.limit));
+    case Overlong::kDrop:
+      return Fit::kDrop;
+    case Overlong::kTruncateLeft:
+      cut_left(example.ids, limit);
+      cut_left(example.loss_mask, limit);
+      example.loss_mask[0] = 0;
+      break;
+    case Overlong::kTruncateRight:
+      example.ids.resize(limit);
+      example.loss_mask.resize(limit);
+      break;
+  }
+  return std::count(example.loss_mask.begin(), example.loss_mask.end(), 1) ? Fit::kYes : Fit::kDrop;
+}
+
+void report_drops(const RunContext& context, std::int64_t dropped, std::int64_t all,
+                  LengthRule rule) {
+  if (dropped == all) {
+    throw DataError(fmt::format("{}: got {} rows, all longer than {} tokens, want at least one",
+                                context.stage_name, all, rule.limit));
+  }
+  if (dropped > 0) {
+    spdlog::info("{}: {} of {} rows are left out: longer than {} tokens", context.stage_name,
+                 dropped, all, rule.limit);
+  }
+}
+
+}  // namespace
+
+data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names) {
+  std::vector<const data::Dataset*> datasets;
+  for (const std::string& name : names) datasets.push_back(&context.dataset(name));
+  return data::Mixture(datasets);
+}
+
+std::vector<data::Example> encode_examples(const RunContext& context, const data::Mixture& rows,
+                                           LengthRule rule, bool assistant_only_loss) {
+  std::vector<data::Example> encoded(static_cast<std::size_t>(rows.size()));
+  std::vector<Fit> fits(encoded.size(), Fit::kYes);
+  for_every_row(rows.size(), [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    encoded[at] =
+        with_place(rows, i, [&] { return encode_example(context, rows, i, assistant_only_loss); });
+    fits[at] = fit(encoded[at], rule, rows);
+  });
+  std::vector<data::Example> kept;
+  for (std::size_t i = 0; i < encoded.size(); ++i) {
+    if (fits[i] == Fit::kYes) kept.push_back(std::move(encoded[i]));
+  }
+  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(), rule);
+  return kept;
+}
+
+std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mixture& rows,
+                                      LengthRule rule) {
+  std::vector<PromptRow> encoded(static_cast<std::size_t>(rows.size()));
+  for_every_row(rows.size(), [&](std::int64_t i) {
+    PromptRow& prompt = encoded[static_cast<std::size_t>(i)];
+    prompt.row = i;
+    prompt.messages = rows.messages(i, false);
+    prompt.ids = with_place(rows, i, [&] {
+      return prompt.messages.is_string()
+                 ? context.tokenizer.encode(prompt.messages.get_ref<const std::string&>())
+                 : data::encode_prompt(context.tokenizer, context.chat_template, prompt.messages,
+                                       context.template_variables);
+    });
+    if (prompt.ids.empty()) data::fail_row(rows.row(i), "got an empty prompt, want some text");
+    const auto length = static_cast<std::int64_t>(prompt.ids.size());
+    if (length <= rule.limit) return;
+    if (rule.overlong == Overlong::kError || rule.limit < 1) {
+      data::fail_row(rows.row(i),
+                     fmt::format("got a prompt of {} tokens, want at most {} (max_length "
+                                 "or the model's positions, less max_completion_length)",
+                                 length, rule.limit));
+    }
+    if (rule.overlong == Overlong::kTruncateLeft) {
+      cut_left(prompt.ids, static_cast<std::size_t>(rule.limit));
+    } else if (rule.overlong == Overlong::kTruncateRight) {
+      prompt.ids.resize(static_cast<std::size_t>(rule.limit));
+    } else {
+      prompt.ids.clear();
+    }
+  });
+  std::vector<PromptRow> kept;
+  for (PromptRow& prompt : encoded) {
+    if (!prompt.ids.empty()) kept.push_back(std::move(prompt));
+  }
+  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(), rule);
+  return kept;
+}
+
+}  // namespace limbic::engine

@@ -1,0 +1,42 @@
+// Rows of data -> token ids, all before the first step, so that a row that cannot be used is found
+// before time is spent. Every rank encodes every row: the order of steps depends on all lengths.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/batch.h"
+#include "data/dataset.h"
+#include "trainer/engine/stage.h"
+#include "trainer/engine/train_config.h"
+
+namespace limbic::engine {
+
+// The mixture of the datasets that a stage names. Throws ConfigError.
+data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names);
+
+// What a stage does with rows that do not fit; `limit` counts the tokens of the row.
+struct LengthRule {
+  std::int64_t limit = 0;
+  Overlong overlong = Overlong::kError;
+};
+
+// Documents with a loss mask. A conversation: the assistant's turns with their end-of-turn tokens
+// are targets, or (assistant_only_loss false) every token but the first. A `text` row: the text and
+// an end-of-sequence token, all targets. Example::row is the index in the mixture; dropped rows are
+// missing. Throws DataError `FILE:LINE: ...`: a row that cannot be encoded, is too long or has no
+// target.
+std::vector<data::Example> encode_examples(const RunContext& context, const data::Mixture& rows,
+                                           LengthRule rule, bool assistant_only_loss);
+
+// A prompt to be answered.
+struct PromptRow {
+  std::int64_t row = 0;  // index in the mixture
+  Json messages;         // a list, or a string for plain text
+  std::vector<std::int32_t> ids;
+};
+// With the generation prompt; never truncated to nothing. Throws as above.
+std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mixture& rows,
+                                      LengthRule rule);
+
+}  // namespace limbic::engine

@@ -1,0 +1,18 @@
+#include "trainer/sft/sft_config.h"
+
+namespace limbic::sft {
+
+void describe(Fields& f, SftConfig& c) {
+  f.require("data");
+  f.field("data", c.data, "dataset, or a list of datasets to mix");
+  f.section("curriculum", c.curriculum, "rows from easy to hard; absent = all rows from the start");
+  f.field("assistant_only_loss", c.assistant_only_loss,
+          "learn only what the assistant says; false learns every token of a conversation");
+  describe(f, c.train);
+  if (f.reading() && c.curriculum && c.train.num_train_epochs) {
+    f.fail("num_train_epochs",
+           "got num_train_epochs with a curriculum, want curriculum.epochs_per_level or steps");
+  }
+}
+
+}  // namespace limbic::sft

@@ -1,0 +1,21 @@
+// The keys of a `type: sft` stage.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/curriculum.h"
+#include "trainer/engine/train_config.h"
+
+namespace limbic::sft {
+
+struct SftConfig {
+  std::vector<std::string> data;  // names of datasets, mixed
+  std::optional<data::CurriculumConfig> curriculum;
+  bool assistant_only_loss = true;
+  engine::TrainConfig train;
+};
+void describe(Fields& f, SftConfig& c);
+
+}  // namespace limbic::sft
