@@ -52,7 +52,7 @@ fail() {
   exit 2
 }
 
-# stage NAME FUNCTION: one line with the seconds it took, ended by what the function leaves in $note.
+# stage NAME FUNCTION: one line with the seconds it took and what the function leaves in $note.
 # Its output goes to a log, whose end is shown on failure.
 stage() {
   local name=$1 function=$2 log=$logs/setup-$1.log start=$EPOCHREALTIME status=0
@@ -138,14 +138,16 @@ configure() {
   local cache=$build/CMakeCache.txt fresh=()
   if [[ -f $build/build.ninja ]] &&
     grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" &&
-    grep -qE "^LIMBIC_VENV:[A-Z]+=$venv\$" "$cache" && grep -qx 'LIMBIC_TESTS:BOOL=ON' "$cache"; then
+    grep -qE "^LIMBIC_VENV:[A-Z]+=$venv\$" "$cache" &&
+    grep -qx 'LIMBIC_TESTS:BOOL=ON' "$cache"; then
     note="as it was"
     return
   fi
   if [[ -f $cache ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; then
     fresh=(--fresh)  # the clone was moved or copied
   fi
-  cd "$root" && cmake "${fresh[@]}" --preset release -DLIMBIC_VENV="$venv" -DLIMBIC_TESTS=ON || return
+  cd "$root" || return
+  cmake "${fresh[@]}" --preset release -DLIMBIC_VENV="$venv" -DLIMBIC_TESTS=ON || return
   note=$build
 }
 
