@@ -1,0 +1,22 @@
+// Measuring a model on labelled data: it answers every row (by generating, or by choosing the
+// likeliest of given choices), answers are normalised and compared as the reward term `label` does.
+#pragma once
+
+#include "rl/eval/classification.h"
+#include "rl/eval/eval_config.h"
+#include "trainer/engine/stage.h"
+
+namespace limbic::eval {
+
+// Every rank must call; rank 0 writes predictions.jsonl and table.json into `folder` (the rows with
+// `prediction` and `predicted_label` added, in their order). Throws ConfigError, DataError (a row
+// without label: file and line), Interrupted.
+engine::StageResult run_eval(engine::RunContext& context, const EvalConfig& config,
+                             const std::string& folder);
+
+// Scores a JSON-lines file with the columns `prediction` and config.label instead of a model, and
+// writes table.json into `folder`. Throws DataError.
+Classification score_predictions(const std::string& file, const EvalConfig& config,
+                                 const std::string& folder);
+
+}  // namespace limbic::eval
