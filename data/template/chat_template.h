@@ -38,6 +38,8 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
   bool empty() const;
+  // The file (with its part) or folder it is from, as messages show it.
+  const std::string& name() const;
   // messages: a list of {role, content, ...}. `variables`: an object of further template variables
   // (enable_thinking, tools, ...). Throws DataError with the template's own message when it raises
   // (raise_exception), and `FILE:LINE: ...` for a type error inside the template.

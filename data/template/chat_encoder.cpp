@@ -1,0 +1,62 @@
+#include "data/template/chat_encoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "data/template/turn_finder.h"
+#include "trainer/base/error.h"
+
+namespace limbic::data {
+namespace {
+
+// Special tokens in the text, in order.
+std::vector<Span> special_spans(const Tokenizer& tokenizer, const Tokenizer::Encoded& encoded) {
+  std::vector<Span> spans;
+  for (std::size_t i = 0; i < encoded.ids.size(); ++i) {
+    const std::int32_t id = encoded.ids[i];
+    if (tokenizer.is_special(id) || tokenizer.eos_id() == id) spans.push_back(encoded.offsets[i]);
+  }
+  return spans;
+}
+
+// Tokens that overlap a span. Both lists are in order; tokens of one character share its bytes.
+std::vector<std::uint8_t> mask_of(const std::vector<Span>& tokens, const std::vector<Span>& spans) {
+  std::vector<std::uint8_t> mask(tokens.size(), 0);
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    while (next < spans.size() && spans[next].second <= tokens[i].first) ++next;
+    if (next == spans.size()) break;
+    mask[i] = tokens[i].second > spans[next].first ? 1 : 0;
+  }
+  return mask;
+}
+
+}  // namespace
+
+EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                        const Json& messages, bool add_generation_prompt, const Json& variables) {
+  Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
+  const Tokenizer::Encoded encoded = tokenizer.encode_with_offsets(rendered.text);
+  const std::vector<Span> spans =
+      chat_template.has_generation_blocks()
+          ? std::move(rendered.generation_spans)
+          : find_assistant_turns(chat_template, messages, variables, rendered.text,
+                                 special_spans(tokenizer, encoded));
+  EncodedChat chat;
+  chat.assistant_mask = mask_of(encoded.offsets, spans);
+  chat.ids = encoded.ids;
+  chat.text = std::move(rendered.text);
+  return chat;
+}
+
+std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,
+                                        const ChatTemplate& chat_template, const Json& messages,
+                                        const Json& variables) {
+  return tokenizer.encode(chat_template.render(messages, true, variables).text);
+}
+
+}  // namespace limbic::data

@@ -1,0 +1,202 @@
+#include "data/template/turn_finder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "data/template/jinja/text.h"
+#include "trainer/base/error.h"
+
+namespace limbic::data {
+namespace {
+
+bool is_blank(std::string_view text) { return jinja::strip(text).empty(); }
+
+bool is_assistant(const Json& message) {
+  return message.is_object() && message.value("role", Json()) == "assistant";
+}
+
+std::size_t common_prefix(std::string_view a, std::string_view b) {
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                                  a.begin());
+}
+
+std::size_t common_suffix(std::string_view a, std::string_view b) {
+  return static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first -
+                                  a.rbegin());
+}
+
+// Finds the turns one after the other, from the left.
+class TurnFinder {
+ public:
+  TurnFinder(const ChatTemplate& chat_template, const Json& messages, const Json& variables,
+             const std::string& text, const std::vector<Span>& special)
+      : template_(chat_template),
+        messages_(messages),
+        variables_(variables),
+        text_(text),
+        special_(special) {}
+
+  std::vector<Span> run() {
+    std::vector<Span> turns;
+    for (std::size_t i = 0; i < messages_.size(); ++i) {
+      if (!is_assistant(messages_[i])) continue;
+      std::optional<Span> turn = by_prefix(i);
+      if (!turn) turn = by_content(i);
+      if (!turn) {
+        throw DataError(fmt::format(
+            "{}: messages[{}]: cannot tell where the assistant's turn stands in the text; put "
+            "{{% generation %}} blocks into the template",
+            template_.name(), i));
+      }
+      behind_ = turn->second;
+      turns.push_back(*turn);
+    }
+    return turns;
+  }
+
+ private:
+  // Nothing when the template refuses these messages: cut off or changed, they may break its rules.
+  std::optional<std::string> try_render(const Json& messages, bool add_generation_prompt) const {
+    try {
+      return template_.render(messages, add_generation_prompt, variables_).text;
+    } catch (const DataError&) {
+      return std::nullopt;
+    }
+  }
+
+  Json first_messages(std::size_t count) const {
+    Json some = Json::array();
+    for (std::size_t i = 0; i < count; ++i) some.push_back(messages_[i]);
+    return some;
+  }
+
+  // The end behind the first run of special tokens side by side that has only white space and
+  // special tokens between it and `end`; nothing when other text stands last.
+  std::optional<std::size_t> cut_behind_end_of_turn(std::size_t start, std::size_t end) const {
+    std::size_t left = end;  // everything from here is white space and special tokens
+    std::optional<std::size_t> cut;
+    for (auto token = special_.rbegin(); token != special_.rend(); ++token) {
+      if (token->second > end || token->first < start) continue;
+      const std::string_view between(text_.data() + token->second, left - token->second);
+      if (!is_blank(between)) break;
+      if (!cut || !between.empty()) cut = token->second;
+      left = token->first;
+    }
+    return cut;
+  }
+
+  std::optional<Span> by_prefix(std::size_t i) {
+    const std::optional<std::string> prompt = try_render(first_messages(i), true);
+    if (!prompt) return std::nullopt;
+    const std::optional<std::string> turn = try_render(first_messages(i + 1), false);
+    if (!turn || !turn->starts_with(*prompt)) return std::nullopt;
+    const std::size_t start = prompt->size(), shared = common_prefix(*turn, text_);
+    if (start < behind_ || shared < start) return std::nullopt;
+    if (!is_blank(std::string_view(*turn).substr(shared))) return std::nullopt;
+    if (const auto end = cut_behind_end_of_turn(start, shared)) return Span{start, *end};
+    // Without end-of-turn tokens the whole of it is the turn.
+    return shared == turn->size() ? std::optional(Span{start, shared}) : std::nullopt;
+  }
+
+  // The text with the turn's content replaced, and the part of our text that is the content's.
+  std::optional<Span> changed_part(std::size_t i, char mark) const {
+    std::optional<Span> widest;
+    for (const bool bare : {false, true}) {
+      Json changed = messages_;
+      if (bare) {
+        for (const char* key : {"tool_calls", "reasoning_content", "thinking", "reasoning"}) {
+          changed[i].erase(key);
+        }
+      }
+      changed[i]["content"] = std::string(3, mark);
+      const std::optional<std::string> other = try_render(changed, false);
+      if (!other || other->find(mark) == std::string::npos) continue;
+      const std::size_t limit = std::min(text_.size(), other->size());
+      const std::size_t prefix = common_prefix(text_, *other);
+      const std::size_t suffix = std::min(common_suffix(text_, *other), limit - prefix);
+      const Span part{prefix, text_.size() - suffix};
+      widest =
+          widest ? Span{std::min(widest->first, part.first), std::max(widest->second, part.second)}
+                 : part;
+    }
+    return widest;
+  }
+
+  // A character that nothing in the text is: no change of content can look like the content.
+  std::optional<char> free_mark() const {
+    for (char c = 1; c < 8; ++c) {
+      if (text_.find(c) == std::string::npos) return c;
+    }
+    return std::nullopt;
+  }
+
+  // "<|im_start|>assistant\n" and its like: what asking for a reply adds in front of turn i.
+  std::string generation_prompt(std::size_t i) const {
+    for (const std::size_t count : {i, messages_.size()}) {
+      const auto without = try_render(first_messages(count), false);
+      const auto with = try_render(first_messages(count), true);
+      // Where no reply is asked for, some templates close the text instead.
+      if (without && with) return with->substr(common_prefix(*with, *without));
+    }
+    return {};
+  }
+
+  // The position behind the longest beginning of the prompt that stands in text[behind_, content);
+  // its end may be missing there (an empty <think> block), its first tag or word not.
+  std::optional<std::size_t> behind_prompt(const std::string& prompt, std::size_t content) const {
+    const std::string_view before = std::string_view(text_).substr(0, content);
+    const std::size_t delimiter = prompt.find_first_of(">]:\n");
+    const std::size_t least = delimiter == std::string::npos ? prompt.size() : delimiter + 1;
+    for (std::size_t size = prompt.size(); size >= least && size > 0; --size) {
+      const std::size_t place = before.rfind(std::string_view(prompt).substr(0, size));
+      if (place != std::string_view::npos && place >= behind_) return place + size;
+    }
+    if (!is_blank(prompt)) return std::nullopt;
+    // No words announce a reply: the turn starts behind the last special token or text.
+    return content - (before.size() - jinja::strip_right(before).size());
+  }
+
+  std::optional<Span> by_content(std::size_t i) {
+    const std::optional<char> mark = free_mark();
+    if (!mark) return std::nullopt;
+    const std::optional<Span> part = changed_part(i, *mark);
+    if (!part || part->first < behind_) return std::nullopt;
+    const auto start = behind_prompt(generation_prompt(i), part->first);
+    if (!start) return std::nullopt;
+    const std::optional<std::size_t> end = end_of_turn_behind(part->second);
+    return end ? std::optional(Span{*start, *end}) : std::nullopt;
+  }
+
+  // Over white space and the special tokens that follow side by side.
+  std::optional<std::size_t> end_of_turn_behind(std::size_t position) const {
+    std::optional<std::size_t> end;
+    for (const Span& token : special_) {
+      if (token.first < position) continue;
+      const std::size_t from = end.value_or(position);
+      const std::string_view between(text_.data() + from, token.first - from);
+      if (end ? !between.empty() : !is_blank(between)) break;
+      end = token.second;
+    }
+    return end;
+  }
+
+  const ChatTemplate& template_;
+  const Json& messages_;
+  const Json& variables_;
+  const std::string& text_;
+  const std::vector<Span>& special_;
+  std::size_t behind_ = 0;  // where the last found turn ends
+};
+
+}  // namespace
+
+std::vector<Span> find_assistant_turns(const ChatTemplate& chat_template, const Json& messages,
+                                       const Json& variables, const std::string& text,
+                                       const std::vector<Span>& special) {
+  return TurnFinder(chat_template, messages, variables, text, special).run();
+}
+
+}  // namespace limbic::data
