@@ -115,13 +115,18 @@ sys.exit(0 if torch.__version__.split("+")[0] == sys.argv[1] and torch.ones(1).i
 ' "$TORCH"
 }
 
+torch_stands() {
+  [[ -f $stamp && -f $(echo "$venv"/lib/python3*/site-packages/torch/lib/libtorch.so) ]]
+}
+
 # The stamp is written last: an install that was cut off has none and is checked, then repaired.
 install_torch() {
   local stamp=$venv/torch-$TORCH.installed
+  note=$venv
+  torch_stands && return
   mkdir -p "$(dirname "$venv")" || return
   exec 8>"$venv.lock" && flock 8 || return
-  note=$venv
-  [[ -f $stamp && -f $(echo "$venv"/lib/python3*/site-packages/torch/lib/libtorch.so) ]] && return
+  torch_stands && return  # another setup was at it
   if ! torch_works 2>/dev/null; then
     "$python" -m venv "$venv" || return
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check install
