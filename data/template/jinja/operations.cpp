@@ -19,17 +19,31 @@ namespace {
                                   type_name(left), type_name(right)));
 }
 
-std::int64_t checked(bool overflow, std::int64_t result) {
-  if (overflow) throw TemplateError("an integer does not fit 64 bits (limit)");
+[[noreturn]] void fail_overflow() {
+  throw TemplateError("an integer does not fit 64 bits (limit)");
+}
+
+std::int64_t add(std::int64_t left, std::int64_t right) {
+  std::int64_t result = 0;
+  if (__builtin_add_overflow(left, right, &result)) fail_overflow();
+  return result;
+}
+
+std::int64_t subtract(std::int64_t left, std::int64_t right) {
+  std::int64_t result = 0;
+  if (__builtin_sub_overflow(left, right, &result)) fail_overflow();
+  return result;
+}
+
+std::int64_t multiply(std::int64_t left, std::int64_t right) {
+  std::int64_t result = 0;
+  if (__builtin_mul_overflow(left, right, &result)) fail_overflow();
   return result;
 }
 
 std::int64_t floor_divide(std::int64_t left, std::int64_t right) {
   if (right == 0) throw TemplateError("integer division or modulo by zero");
-  if (right == -1) {
-    std::int64_t result;
-    return checked(__builtin_sub_overflow(std::int64_t{0}, left, &result), result);
-  }
+  if (right == -1) return subtract(0, left);
   const std::int64_t quotient = left / right;
   return quotient - ((left % right != 0 && (left < 0) != (right < 0)) ? 1 : 0);
 }
@@ -49,16 +63,15 @@ Value integer_power(std::int64_t base, std::int64_t exponent) {
     return Value(exponent == 0 ? result : (base == -1 && exponent % 2 == 0) ? result : base);
   }
   for (std::int64_t i = 0; i < exponent; ++i) {
-    result = checked(__builtin_mul_overflow(result, base, &result), result);
+    result = multiply(result, base);
   }
   return Value(result);
 }
 
 Value integer_arithmetic(std::string_view op, std::int64_t left, std::int64_t right) {
-  std::int64_t result = 0;
-  if (op == "+") return Value(checked(__builtin_add_overflow(left, right, &result), result));
-  if (op == "-") return Value(checked(__builtin_sub_overflow(left, right, &result), result));
-  if (op == "*") return Value(checked(__builtin_mul_overflow(left, right, &result), result));
+  if (op == "+") return Value(add(left, right));
+  if (op == "-") return Value(subtract(left, right));
+  if (op == "*") return Value(multiply(left, right));
   if (op == "//") return Value(floor_divide(left, right));
   if (op == "%") return Value(floor_modulo(left, right));
   if (op == "**") return integer_power(left, right);
@@ -148,10 +161,9 @@ std::size_t wrapped(std::int64_t index, std::size_t size, bool& inside) {
 }
 
 std::string missing_key(const Value& value, const Value& key) {
-  const std::string owner =
-      value.is_none() ? "'None'" : fmt::format("'{} object'", type_name(value));
-  if (key.as_text()) return fmt::format("{} has no attribute {}", owner, repr(key));
-  return fmt::format("{} object has no element {}", type_name(value), to_text(key));
+  const std::string owner = value.is_none() ? "None" : type_name(value) + " object";
+  if (key.as_text()) return fmt::format("'{}' has no attribute {}", owner, repr(key));
+  return fmt::format("{} has no element {}", owner, repr(key));
 }
 
 // The position of the character with this index.
