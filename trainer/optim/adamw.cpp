@@ -10,13 +10,14 @@
 namespace limbic::optim {
 namespace {
 
+constexpr double kLargestDecay = 1.0 - 1e-7;  // at 1 the bias correction would divide by 0
 constexpr std::int64_t kBlock = 1 << 16;
 
 void step_with_aten(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& first,
                     at::Tensor& second, const kernels::AdamwStep& step) {
   const at::Tensor scaled = gradient * step.gradient_scale;
-  first.lerp_(scaled, 1.0 - step.beta1);
-  second.mul_(step.beta2).addcmul_(scaled, scaled, 1.0 - step.beta2);
+  first.lerp_(scaled, step.rest1);
+  second.mul_(step.beta2).addcmul_(scaled, scaled, step.rest2);
   weight.mul_(1.0 - step.learning_rate * step.weight_decay);
   const at::Tensor denominator =
       second.sqrt().div_(std::sqrt(step.bias_correction2)).add_(step.eps);
@@ -26,8 +27,10 @@ void step_with_aten(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& 
 }  // namespace
 
 void describe(Fields& f, AdamwConfig& c) {
-  f.field("adam_beta1", c.adam_beta1, "decay of the first moment", Bounds::between(0.0, 1.0));
-  f.field("adam_beta2", c.adam_beta2, "decay of the second moment", Bounds::between(0.0, 1.0));
+  f.field("adam_beta1", c.adam_beta1, "decay of the first moment",
+          Bounds::between(0.0, kLargestDecay));
+  f.field("adam_beta2", c.adam_beta2, "decay of the second moment",
+          Bounds::between(0.0, kLargestDecay));
   f.field("adam_epsilon", c.adam_epsilon, "added to the root of the second moment",
           Bounds::positive());
   f.field("weight_decay", c.weight_decay, "decoupled weight decay", Bounds::at_least(0.0));
@@ -48,10 +51,11 @@ void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_
   const auto power = static_cast<double>(steps);
   const kernels::AdamwStep step{
       .learning_rate = static_cast<float>(learning_rate),
-      .beta1 = static_cast<float>(config_.adam_beta1),
       .beta2 = static_cast<float>(config_.adam_beta2),
       .eps = static_cast<float>(config_.adam_epsilon),
       .weight_decay = static_cast<float>(config_.weight_decay),
+      .rest1 = static_cast<float>(1.0 - config_.adam_beta1),
+      .rest2 = static_cast<float>(1.0 - config_.adam_beta2),
       .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.adam_beta1, power)),
       .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.adam_beta2, power)),
       .gradient_scale = static_cast<float>(gradient_scale)};
@@ -84,7 +88,8 @@ double l2_norm(const at::Tensor& flat) {
 
 double clip_factor(double norm, double max_norm) {
   if (max_norm <= 0.0) return 1.0;
-  return std::min(1.0, max_norm / (norm + 1e-6));
+  const double factor = max_norm / (norm + 1e-6);
+  return factor >= 1.0 ? 1.0 : factor;  // stays not a number when the norm is
 }
 
 }  // namespace limbic::optim

@@ -312,8 +312,8 @@ void adamw(const AdamwStep& step, float* weight, const float* gradient, float* f
   const float root = 1.0f / __builtin_sqrtf(step.bias_correction2);
   for (std::int64_t i = begin; i < end; ++i) {
     const float g = gradient[i] * step.gradient_scale;
-    const float m = first_moment[i] + (g - first_moment[i]) * (1.0f - step.beta1);
-    const float v = second_moment[i] * step.beta2 + g * g * (1.0f - step.beta2);
+    const float m = first_moment[i] + (g - first_moment[i]) * step.rest1;
+    const float v = second_moment[i] * step.beta2 + g * g * step.rest2;
     first_moment[i] = m;
     second_moment[i] = v;
     weight[i] = weight[i] * decay - rate * m / (__builtin_sqrtf(v) * root + step.eps);

@@ -59,7 +59,8 @@ struct RowStats {
 };
 
 struct AdamwStep {
-  float learning_rate, beta1, beta2, eps, weight_decay;
+  float learning_rate, beta2, eps, weight_decay;
+  float rest1, rest2;                        // 1 - beta, rounded once: 1 - 0.999f is off by 1e-5
   float bias_correction1, bias_correction2;  // 1 - beta^t
   float gradient_scale;                      // from clipping
 };
