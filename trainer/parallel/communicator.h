@@ -31,6 +31,11 @@ class Communicator {
   // Any dtype, contiguous.
   virtual void broadcast(at::Tensor tensor, int root) = 0;
   virtual void barrier() = 0;
+  // Like barrier, but for a rank that is about to end with an error: true when every rank arrives
+  // within `seconds` (all failed together), false when not. Never throws.
+  virtual bool everyone_arrives(double seconds) = 0;
+  // Longest wait of every later collective.
+  virtual void set_timeout(double seconds) = 0;
   // Bytes of every rank, in rank order; lengths may differ.
   virtual std::vector<std::string> all_gather_bytes(const std::string& mine) = 0;
   // Ends the whole world: says `who and why` in one line on stderr and does not return for MPI
