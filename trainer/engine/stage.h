@@ -14,6 +14,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "rewards/config.h"
 #include "trainer/base/fields.h"
+#include "trainer/engine/train_engine.h"
 #include "trainer/metrics/metrics_log.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/model/decoder.h"
@@ -34,12 +35,14 @@ struct RunContext {
   metrics::MetricsLog& metrics;
   metrics::MetricsLog& completions;  // sampled completions of logged steps
   metrics::Progress& progress;
+  Parallelism parallelism;
   std::string run_folder;  // `run.output`
   std::string stage_name;
   std::string config_hash;  // of everything that changes numbers; part of each checkpoint
   std::int64_t steps_done = 0;  // optimizer steps of the stages before this one
   std::uint64_t seed = 0;
   bool resume = true;                       // continue from the stage's newest checkpoint
+  std::string resume_from;                  // not empty: from this step folder instead
   const std::atomic<bool>& stop_requested;  // set by SIGINT and SIGTERM
 };
 

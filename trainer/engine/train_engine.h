@@ -20,6 +20,12 @@
 
 namespace limbic::engine {
 
+// How the optimizer is spread over the ranks.
+struct Parallelism {
+  std::int64_t zero_stage = 1;             // 1: each rank keeps its share of the moments
+  std::int64_t bucket_bytes = 25'000'000;  // gradients travel in pieces of this size (stage 0)
+};
+
 struct StepResult {
   double loss = 0.0;       // of the whole step, over all ranks
   double grad_norm = 0.0;  // before clipping
@@ -30,7 +36,8 @@ class TrainEngine {
  public:
   // Moves the decoder's trained leaves into the flat buffer. Requires: at least one trained leaf.
   TrainEngine(model::Decoder& decoder, parallel::Communicator& communicator,
-              const optim::AdamwConfig& adamw, double max_grad_norm);
+              const optim::AdamwConfig& adamw, double max_grad_norm,
+              const Parallelism& parallelism = {});
 
   // Every rank must call. `loss_of(i)` gives the scalar loss of micro-batch i, already divided by
   // the denominators of the whole step, so that losses and gradients of all micro-batches and ranks
@@ -38,21 +45,31 @@ class TrainEngine {
   StepResult step(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of,
                   double learning_rate);
 
-  std::int64_t trained_elements() const { return weights_.numel(); }
+  std::int64_t trained_elements() const { return elements_; }
   std::int64_t steps_done() const { return optimizer_.steps; }
 
-  // What a checkpoint needs to continue bit for bit: weights and both moments.
+  // What a checkpoint needs to continue bit for bit, whatever the world size: weights and both
+  // moments. Every rank must call.
   NamedTensors state() const;
   // Throws DataError when names or sizes differ.
   void load_state(const NamedTensors& state, std::int64_t steps);
 
  private:
+  double exchange_gradients();
+  void update(double learning_rate, double gradient_scale);
+  at::Tensor gathered(const at::Tensor& shard) const;
+
   model::Decoder& decoder_;
   parallel::Communicator& communicator_;
   double max_grad_norm_;
+  Parallelism parallelism_;
+  bool sharded_;             // each rank updates its own share
+  std::int64_t elements_;    // of all leaves
+  std::int64_t shard_;       // elements that this rank updates; all of them when not sharded
   std::vector<at::Tensor> leaves_;
-  at::Tensor weights_;    // [elements] float32
-  at::Tensor gradients_;  // [elements] float32
+  at::Tensor weights_;    // [elements, padded to shards] float32
+  at::Tensor gradients_;  // the same
+  at::Tensor my_weights_, my_gradients_;  // [shard] views when not sharded
   optim::Adamw optimizer_;
 };
 

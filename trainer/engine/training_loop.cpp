@@ -23,7 +23,8 @@ class Loop {
         config_(config),
         total_(total),
         source_(source),
-        engine_(context.decoder, context.communicator, config.adamw, config.max_grad_norm),
+        engine_(context.decoder, context.communicator, config.adamw, config.max_grad_norm,
+                context.parallelism),
         folder_(context.run_folder + "/checkpoints/" + context.stage_name) {}
 
   StageResult run() {
@@ -105,8 +106,12 @@ class Loop {
   }
 
   void resume() {
-    if (!context_.resume) return;
-    const auto loaded = checkpoint::load_latest(context_.communicator, folder_);
+    std::optional<checkpoint::LoadedCheckpoint> loaded;
+    if (!context_.resume_from.empty()) {
+      loaded = checkpoint::load(context_.resume_from);
+    } else if (context_.resume) {
+      loaded = checkpoint::load_latest(context_.communicator, folder_);
+    }
     if (!loaded) return;
     step_ = loaded->step;
     saved_step_ = step_;

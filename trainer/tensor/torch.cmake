@@ -34,3 +34,14 @@ function(limbic_use_torch_pch target)
     target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/trainer/tensor/torch_pch.h)
   endif()
 endfunction()
+
+# Versions for `limbic --version`, read from the wheel.
+file(STRINGS "${LIMBIC_TORCH}/version.py" lines REGEX "__version__|^cuda")
+string(REGEX REPLACE ".*__version__ = '([^']*)'.*" "\\1" LIMBIC_TORCH_VERSION "${lines}")
+string(REGEX REPLACE ".*cuda: [^=]*= '?([^';]*)'?.*" "\\1" LIMBIC_CUDA_VERSION "${lines}")
+set(LIMBIC_NCCL_VERSION none)
+if(EXISTS "${LIMBIC_SITE}/nvidia/nccl/include/nccl.h")
+  file(STRINGS "${LIMBIC_SITE}/nvidia/nccl/include/nccl.h" lines REGEX "define NCCL_(MAJOR|MINOR|PATCH) ")
+  string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3"
+         LIMBIC_NCCL_VERSION "${lines}")
+endif()

@@ -1,0 +1,137 @@
+// `limbic eval`: a table for a labelled set, from a model or from a file of predictions.
+#include <unistd.h>
+
+#include <iostream>
+
+#include "launch/commands/commands.h"
+#include "launch/stage_runner.h"
+#include "launch/signals.h"
+#include "launch/world.h"
+#include "rl/eval/eval_stage.h"
+#include "trainer/base/error.h"
+#include "trainer/base/file.h"
+#include "trainer/base/log.h"
+#include "trainer/model/lora.h"
+
+namespace limbic::launch {
+namespace {
+
+struct EvalOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+class EvalCommand {
+ public:
+  EvalCommand(const EvalOptions& options, World& world, const std::atomic<bool>& stop)
+      : options_(options),
+        comm_(world.communicator()),
+        config_(world.load_config(options.config, options.overrides)),
+        stop_(stop) {}
+
+  void run() {
+    if (config_.eval && !config_.eval->predictions.empty()) {
+      if (comm_.rank() != 0) return;
+      show(eval::score_predictions(config_.eval->predictions, config_.eval->options,
+                                   folder("eval")));
+      return;
+    }
+    set_threads(config_.run.threads);
+    load();
+    if (config_.eval) {
+      run_one("eval", config_.eval->options);
+      return;
+    }
+    bool any = false;
+    for (const StageConfig& stage : config_.stages) {
+      if (const auto* options = std::get_if<eval::EvalConfig>(&stage.options)) {
+        run_one(stage.name, *options);
+        any = true;
+      }
+    }
+    if (!any) throw ConfigError(options_.config + ": got no eval section and no eval stage, want one");
+  }
+
+ private:
+  std::string folder(const std::string& name) const {
+    if (config_.eval && !config_.eval->output.empty()) return config_.eval->output;
+    return config_.output() + "/" + name;
+  }
+
+  void load() {
+    text_ = std::make_unique<Text>(load_text(config_.model.path, config_.model.chat_template));
+    decoder_ = load_decoder(config_.model.path, config_.model.init,
+                                  static_cast<std::uint64_t>(config_.run.seed),
+                                  compute_type(config_.run.dtype), pick_device(config_.run.device),
+                                  model::WeightUse::kFrozen);
+    if (!config_.model.adapter.empty()) {
+      model::load_adapter(*decoder_, config_.model.adapter, false);
+    }
+  }
+
+  void run_one(const std::string& name, const eval::EvalConfig& options) {
+    DatasetStore datasets(config_);
+    metrics::MetricsLog silent("", false);
+    metrics::Progress progress(comm_.rank() == 0, isatty(STDERR_FILENO) != 0);
+    engine::RunContext context{
+        .communicator = comm_,
+        .decoder = *decoder_,
+        .tokenizer = text_->tokenizer,
+        .chat_template = text_->chat_template,
+        .template_variables = config_.model.template_variables,
+        .dataset = [&](const std::string& dataset) -> const data::Dataset& {
+          return datasets.get(dataset);
+        },
+        .rewards = config_.rewards,
+        .metrics = silent,
+        .completions = silent,
+        .progress = progress,
+        .parallelism = {},
+        .run_folder = config_.output(),
+        .stage_name = name,
+        .config_hash = "",
+        .seed = static_cast<std::uint64_t>(config_.run.seed),
+        .resume_from = "",
+        .stop_requested = stop_};
+    eval::run_eval(context, options, folder(name));
+    if (comm_.rank() == 0) show_files(name);
+  }
+
+  void show_files(const std::string& name) const {
+    std::cout << read_file(folder(name) + (options_.json ? "/table.json" : "/table.txt"));
+  }
+
+  void show(const eval::Classification& result) const {
+    const std::vector<std::string>& metrics = config_.eval->options.metrics;
+    std::cout << (options_.json ? eval::to_json(result, metrics).dump(2) + "\n"
+                                : eval::to_text(result, metrics));
+  }
+
+  const EvalOptions& options_;
+  parallel::Communicator& comm_;
+  RunConfig config_;
+  const std::atomic<bool>& stop_;
+  std::unique_ptr<Text> text_;
+  std::unique_ptr<model::Decoder> decoder_;
+};
+
+}  // namespace
+
+void add_eval(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("eval", "measure a model on labelled data");
+  auto options = std::make_shared<EvalOptions>();
+  command->add_option("config", options->config, "experiment file: its eval section, else its eval stages")
+      ->required();
+  command->add_option("overrides", options->overrides, "section.key=value");
+  command->add_flag("--json", options->json, "print the table as JSON");
+  add_example(*command, "limbic eval configs/ekman.yaml model.adapter=runs/ekman/final");
+  command->callback([options, &chosen] {
+    chosen = [options] {
+      const std::atomic<bool>& stop = watch_stop_signals();
+      return run_in_world([&](World& world) { EvalCommand(*options, world, stop).run(); });
+    };
+  });
+}
+
+}  // namespace limbic::launch

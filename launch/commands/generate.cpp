@@ -1,0 +1,100 @@
+// `limbic generate`: batch generation.
+#include "launch/chat_rows.h"
+#include "launch/commands/commands.h"
+#include "launch/row_files.h"
+#include "trainer/base/seed.h"
+#include "trainer/engine/stop_tokens.h"
+#include "trainer/generation/generator.h"
+
+namespace limbic::launch {
+namespace {
+
+struct GenerateOptions {
+  ModelOptions model;
+  std::string input, output;
+  std::int64_t max_new_tokens = 256, top_k = 0, n = 1, batch = 64;
+  double temperature = 1.0, top_p = 1.0;
+  std::uint64_t seed = 0;
+  bool ignore_eos = false;
+};
+
+Json completion_json(const LoadedModel& model, const generation::Completion& completion,
+                     bool greedy) {
+  Json out = {{"text", engine::completion_text(model.text.tokenizer, completion, true)},
+              {"ids", completion.ids},
+              {"logprobs", completion.logprobs}};
+  if (!greedy) out["sampling_logprobs"] = completion.sampling_logprobs;
+  out["finish_reason"] = completion.stopped ? "stop" : "length";
+  return out;
+}
+
+int generate(const GenerateOptions& options) {
+  const LoadedModel model = load_model(options.model);
+  const generation::GenerationConfig settings{
+      .sampling = {.temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k},
+      .max_new_tokens = options.max_new_tokens,
+      .group = options.n,
+      .stop_tokens = engine::stop_tokens(model.decoder->config(), model.text.tokenizer,
+                                         model.text.chat_template),
+      .ignore_stop = options.ignore_eos,
+      .max_batch = options.batch};
+  const std::int64_t vocabulary = model.decoder->config().vocab_size;
+  const std::int64_t room =
+      model.decoder->config().max_position_embeddings - options.max_new_tokens;
+  std::uint64_t index = 0;
+  const auto chunk = static_cast<std::size_t>(std::max<std::int64_t>(1, options.batch / options.n));
+  transform_rows(options.input, options.output, chunk, [&](const std::vector<RowText>& rows) {
+    std::vector<generation::Prompt> prompts;
+    for (const RowText& row : rows) {
+      prompts.push_back({.ids = prompt_ids(model.text, row.row, vocabulary),
+                         .seed = derive_seed(options.seed, "generate", index++)});
+      if (static_cast<std::int64_t>(prompts.back().ids.size()) > room) {
+        data::fail_row(row.row,
+                       fmt::format("got a prompt of {} tokens, want at most {} (the model's positions "
+                                   "less --max-new-tokens)",
+                                   prompts.back().ids.size(), room));
+      }
+    }
+    std::vector<NewFields> fields;
+    for (const auto& group : generation::generate(*model.decoder, prompts, settings)) {
+      Json completions = Json::array();
+      for (const auto& completion : group) {
+        completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+      }
+      fields.push_back({{"completions", completions.dump()}});
+    }
+    return fields;
+  });
+  return 0;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("generate", "batch generation");
+  auto options = std::make_shared<GenerateOptions>();
+  add_model_options(*command, options->model);
+  command->add_option("--input", options->input, "rows of {\"prompt\"}, {\"messages\"} or {\"ids\"}")
+      ->required();
+  command->add_option("--output", options->output, "rows with completions")->required();
+  command->add_option("--max-new-tokens", options->max_new_tokens, "longest completion (256)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+  command->add_option("--temperature", options->temperature, "0 = greedy (1)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-p", options->top_p, "nucleus mass (1)")->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--n", options->n, "completions per row (1)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  command->add_option("--seed", options->seed, "seed of the draws (0)");
+  command->add_option("--batch", options->batch, "sequences decoded at a time (64)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  command->add_flag("--ignore-eos", options->ignore_eos,
+                    "end tokens may be drawn and end nothing");
+  add_example(*command,
+              "limbic generate --model models/SmolLM2-135M-Instruct --input rows.jsonl --output "
+              "out.jsonl --temperature 0 --max-new-tokens 64");
+  command->callback([options, &chosen] { chosen = [options] { return generate(*options); }; });
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,186 @@
+#include "launch/commands/inspect.h"
+
+#include <unistd.h>
+
+#include <iostream>
+
+#include "launch/commands/commands.h"
+#include "launch/stage_runner.h"
+#include "rl/grpo_stage.h"
+#include "trainer/base/error.h"
+#include "trainer/engine/encode_rows.h"
+#include "trainer/sft/sft_stage.h"
+
+namespace limbic::launch {
+namespace {
+
+constexpr std::size_t kShownRows = 2;
+
+struct Parameters {
+  std::int64_t model = 0;
+  std::int64_t trained = 0;
+};
+
+// Weights of the modules that LoRA would adapt, rank r each: r * (in + out).
+Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
+  Parameters out;
+  for (const model::WeightSlot& slot : model::weight_slots(decoder)) {
+    std::int64_t elements = 1;
+    for (const std::int64_t size : slot.shape) elements *= size;
+    out.model += elements;
+    const bool in_layer = slot.linear != nullptr && !slot.is_bias &&
+                          slot.name.find(".layers.") != std::string::npos;
+    if (!config.lora || !in_layer) continue;
+    const std::string module = slot.name.substr(0, slot.name.size() - std::string(".weight").size());
+    for (const std::string& target : config.lora->target_modules) {
+      if (target != "all-linear" && !module.ends_with("." + target)) continue;
+      out.trained += config.lora->r * (slot.shape[0] + slot.shape[1]);
+      break;
+    }
+  }
+  if (!config.lora) out.trained = out.model;
+  return out;
+}
+
+void show_memory(const Parameters& parameters, const RunConfig& config, int world) {
+  const bool bf16 = compute_type(config.run.dtype) == at::kBFloat16;
+  const double mb = 1.0 / (1024.0 * 1024.0);
+  const auto model = static_cast<double>(parameters.model);
+  const auto trained = static_cast<double>(parameters.trained);
+  const double share = config.parallel.zero_stage > 0 ? world : 1.0;
+  const double compute = bf16 ? model * 2 : (config.lora ? model * 4 : 0.0);
+  std::cout << fmt::format("compute    {} ({} thread{} per rank)\n", bf16 ? "bfloat16" : "float32",
+                           at::get_num_threads(), at::get_num_threads() == 1 ? "" : "s");
+  std::cout << fmt::format("parameters {} in the model, {} trained ({:.2f} %)\n", parameters.model,
+                           parameters.trained, 100.0 * trained / model);
+  std::cout << fmt::format(
+      "memory     per rank: model {:.0f} MB, trained weights {:.0f} MB, gradients {:.0f} MB, moments "
+      "{:.0f} MB, and activations\n",
+      compute * mb, trained * 4 * mb, trained * 4 * mb, trained * 8 / share * mb);
+}
+
+// Tokens with a loss in green (or in [[ ]] where there is no terminal).
+void show_example(const data::Example& example, const data::Tokenizer& tokenizer, bool colour) {
+  std::size_t begin = 0;
+  while (begin < example.ids.size()) {
+    std::size_t end = begin;
+    while (end < example.ids.size() && example.loss_mask[end] == example.loss_mask[begin]) ++end;
+    const std::string text = tokenizer.decode(
+        std::span(example.ids).subspan(begin, end - begin), false);
+    if (example.loss_mask[begin] == 0) std::cout << text;
+    else std::cout << (colour ? "\x1b[32m" : "[[") << text << (colour ? "\x1b[0m" : "]]");
+    begin = end;
+  }
+  std::cout << "\n\n";
+}
+
+class Inspection {
+ public:
+  Inspection(const RunConfig& config, int world)
+      : config_(config),
+        world_(world),
+        text_(load_text(config.model.path, config.model.chat_template)),
+        decoder_(model::ModelConfig::load(config.model.path), compute_type(config.run.dtype),
+                 pick_device(config.run.device)),
+        communicator_(parallel::make_local()),
+        datasets_(config) {}
+
+  void run() {
+    std::cout << fmt::format("run        {} -> {}\nmodel      {} ({})\nranks      {}\n",
+                             config_.run.name, config_.output(), config_.model.path,
+                             decoder_.config().architecture, world_);
+    show_memory(count_parameters(decoder_, config_), config_, world_);
+    for (const StageConfig& stage : config_.stages) show_stage(stage);
+  }
+
+ private:
+  void show_stage(const StageConfig& stage) {
+    std::cout << fmt::format("\n== {} ({})\n", stage.name, stage.type());
+    if (std::holds_alternative<MergeConfig>(stage.options)) return;
+    engine::RunContext context = make_context(stage.name);
+    const data::Mixture rows = engine::mixture_of(context, stage.data());
+    std::cout << fmt::format("rows       {}\n", rows.size());
+    if (const auto* sft = std::get_if<sft::SftConfig>(&stage.options)) {
+      std::cout << fmt::format("steps      {}\n", sft::total_steps(*sft, rows.size(), world_));
+      const std::vector<data::Example> batch = sft::first_batch(context, *sft);
+      std::int64_t tokens = 0;
+      for (const data::Example& example : batch) tokens += static_cast<std::int64_t>(example.ids.size());
+      std::cout << fmt::format("first step {} rows, {} tokens on this rank; the learned part is {}\n\n",
+                               batch.size(), tokens, colour_ ? "green" : "in [[ ]]");
+      for (std::size_t i = 0; i < std::min(kShownRows, batch.size()); ++i) {
+        show_example(batch[i], text_.tokenizer, colour_);
+      }
+    } else if (const auto* grpo = std::get_if<rl::GrpoConfig>(&stage.options)) {
+      std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
+                               rl::total_steps(*grpo, rows.size(), world_),
+                               rl::prompts_per_rollout(*grpo, world_), grpo->num_generations);
+      const std::int64_t room = std::min(grpo->train.max_length,
+                                         decoder_.config().max_position_embeddings) -
+                                grpo->max_completion_length;
+      const auto prompts = engine::encode_prompts(context, rows, {room, grpo->train.overlong});
+      std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
+    }
+  }
+
+  engine::RunContext make_context(const std::string& stage) {
+    return {.communicator = *communicator_,
+            .decoder = decoder_,
+            .tokenizer = text_.tokenizer,
+            .chat_template = text_.chat_template,
+            .template_variables = config_.model.template_variables,
+            .dataset = [this](const std::string& name) -> const data::Dataset& {
+              return datasets_.get(name);
+            },
+            .rewards = config_.rewards,
+            .metrics = silent_,
+            .completions = silent_,
+            .progress = progress_,
+            .parallelism = {},
+            .run_folder = config_.output(),
+            .stage_name = stage,
+            .config_hash = "",
+            .seed = static_cast<std::uint64_t>(config_.run.seed),
+            .resume_from = "",
+            .stop_requested = stop_};
+  }
+
+  const RunConfig& config_;
+  int world_;
+  Text text_;
+  model::Decoder decoder_;
+  std::unique_ptr<parallel::Communicator> communicator_;
+  DatasetStore datasets_;
+  metrics::MetricsLog silent_{"", false};
+  metrics::Progress progress_{false, false};
+  std::atomic<bool> stop_{false};
+  bool colour_ = isatty(STDOUT_FILENO) != 0;
+};
+
+}  // namespace
+
+void inspect(const RunConfig& config, int world) { Inspection(config, world).run(); }
+
+void add_inspect(CLI::App& app, Chosen chosen) {
+  struct Options {
+    std::string config;
+    std::vector<std::string> overrides;
+    int ranks = 1;
+  };
+  auto* command = app.add_subcommand("inspect", "parameters, memory, steps and the first batch");
+  auto options = std::make_shared<Options>();
+  command->add_option("config", options->config, "experiment file")->required();
+  command->add_option("overrides", options->overrides, "section.key=value");
+  command->add_option("--ranks", options->ranks, "world size to plan for (1)")
+      ->check(CLI::Range(1, 1 << 20));
+  add_example(*command, "limbic inspect configs/quickstart.yaml --ranks 2");
+  command->callback([options, &chosen] {
+    chosen = [options] {
+      const RunConfig config = load_run_config(options->config, options->overrides);
+      set_threads(config.run.threads);
+      inspect(config, options->ranks);
+      return 0;
+    };
+  });
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,75 @@
+// `limbic logprobs`: token log-probabilities of given sequences.
+#include "launch/chat_rows.h"
+#include "launch/commands/commands.h"
+#include "launch/row_files.h"
+#include "trainer/base/error.h"
+#include "trainer/engine/score_targets.h"
+
+namespace limbic::launch {
+namespace {
+
+constexpr std::size_t kRowsAtATime = 8;
+
+struct LogprobsOptions {
+  ModelOptions model;
+  std::string input, output;
+};
+
+std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<RowText>& rows) {
+  const at::NoGradGuard no_grad;
+  std::vector<data::Example> documents;
+  const std::int64_t vocabulary = model.decoder->config().vocab_size;
+  const std::int64_t positions = model.decoder->config().max_position_embeddings;
+  for (const RowText& row : rows) {
+    data::Example document;
+    document.ids = data::find_column(row.row, "ids") != nullptr
+                       ? ids_of(row.row, vocabulary)
+                       : encode_messages(model.text, row.row, false).ids;
+    if (static_cast<std::int64_t>(document.ids.size()) > positions) {
+      data::fail_row(row.row, fmt::format("got {} tokens, want at most the model's {} positions",
+                                          document.ids.size(), positions));
+    }
+    document.loss_mask.assign(document.ids.size(), 1);
+    document.loss_mask[0] = 0;
+    documents.push_back(std::move(document));
+  }
+  const data::PackedBatch batch = data::concat(documents);
+  std::vector<float> values;
+  if (batch.loss_tokens > 0) {
+    const at::Tensor scores =
+        engine::score_targets(*model.decoder, batch, {}).scores.logprobs.contiguous();
+    values.assign(scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel());
+  }
+  std::vector<NewFields> fields;
+  auto next = values.begin();
+  for (const data::Example& document : documents) {
+    const auto end = next + static_cast<std::ptrdiff_t>(document.ids.size()) - 1;
+    fields.push_back({{"ids", Json(document.ids).dump()},
+                      {"logprobs", Json(std::vector<float>(next, end)).dump()}});
+    next = end;
+  }
+  return fields;
+}
+
+int logprobs(const LogprobsOptions& options) {
+  const LoadedModel model = load_model(options.model);
+  transform_rows(options.input, options.output, kRowsAtATime,
+                 [&](const std::vector<RowText>& rows) { return score_rows(model, rows); });
+  return 0;
+}
+
+}  // namespace
+
+void add_logprobs(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("logprobs", "token log-probabilities of given sequences");
+  auto options = std::make_shared<LogprobsOptions>();
+  add_model_options(*command, options->model);
+  command->add_option("--input", options->input, "rows of {\"ids\"} or {\"messages\"}")->required();
+  command->add_option("--output", options->output, "rows with ids and logprobs")->required();
+  add_example(*command,
+              "limbic logprobs --model models/SmolLM2-135M-Instruct --input ids.jsonl --output "
+              "logprobs.jsonl");
+  command->callback([options, &chosen] { chosen = [options] { return logprobs(*options); }; });
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,59 @@
+// `limbic merge`: folds a LoRA adapter into a full model folder.
+#include <filesystem>
+#include <iostream>
+
+#include "launch/commands/commands.h"
+#include "launch/model_folder.h"
+#include "trainer/base/error.h"
+
+namespace limbic::launch {
+namespace {
+
+struct MergeOptions {
+  std::string model, adapter, output, chat_template;
+  Dtype dtype = Dtype::kFloat32;
+};
+
+int merge(const MergeOptions& options) {
+  namespace fs = std::filesystem;
+  if (fs::exists(options.output) && !fs::is_empty(options.output)) {
+    throw ConfigError(options.output + ": got a folder that is not empty, want a new one");
+  }
+  const std::string aside = options.output + ".unfinished";
+  fs::remove_all(aside);
+  const at::ScalarType type = options.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
+  const model::MergeReport report = [&] {
+    try {
+      return merge_adapter(options.model, options.adapter, options.chat_template, type, aside);
+    } catch (...) {
+      fs::remove_all(aside);
+      throw;
+    }
+  }();
+  fs::remove_all(options.output);
+  fs::rename(aside, options.output);
+  std::cout << fmt::format(
+      "{}: {} modules merged, largest change {:.3g}, relative change {:.3g}\n", options.output,
+      report.modules, report.largest_change, report.relative_change);
+  return 0;
+}
+
+}  // namespace
+
+void add_merge(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("merge", "fold a LoRA adapter into a full model folder");
+  auto options = std::make_shared<MergeOptions>();
+  command->add_option("--model", options->model, "Hugging Face folder of the base")->required();
+  command->add_option("--adapter", options->adapter, "PEFT folder")->required();
+  command->add_option("--output", options->output, "new model folder")->required();
+  command->add_option("--chat-template", options->chat_template, "template of the new folder");
+  const std::map<std::string, Dtype> dtypes = {{"float32", Dtype::kFloat32},
+                                               {"bfloat16", Dtype::kBfloat16}};
+  command->add_option("--dtype", options->dtype, "float32 or bfloat16 (float32)")
+      ->transform(CLI::CheckedTransformer(dtypes));
+  add_example(*command, "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
+                        "--output merged");
+  command->callback([options, &chosen] { chosen = [options] { return merge(*options); }; });
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,39 @@
+// `limbic serve`: a reward worker.
+#include <iostream>
+#include <thread>
+
+#include "launch/commands/commands.h"
+#include "launch/rewards_file.h"
+#include "launch/signals.h"
+#include "rewards/service/reward_service.h"
+#include "trainer/base/log.h"
+
+namespace limbic::launch {
+namespace {
+
+int serve(const std::string& path, const std::vector<std::string>& overrides) {
+  block_stop_signals();
+  const RewardsFile file = load_rewards_file(path, overrides);
+  auto scorer = rewards::make_scorer(file.rewards, file.context);
+  scorer->connect();
+  rewards::RewardServer server(file.serve, scorer);
+  spdlog::info("serving on {}", server.address());
+  wait_for_stop_signal();
+  server.shutdown();
+  return 0;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("serve", "answer reward requests over gRPC");
+  auto path = std::make_shared<std::string>();
+  auto overrides = std::make_shared<std::vector<std::string>>();
+  command->add_option("config", *path, "any file with a rewards section")->required();
+  command->add_option("overrides", *overrides, "section.key=value");
+  add_example(*command, "limbic serve configs/quickstart_rewards.yaml serve.address=127.0.0.1:50051");
+  command->callback(
+      [=, &chosen] { chosen = [path, overrides] { return serve(*path, *overrides); }; });
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,70 @@
+// `limbic train`: the pipeline of an experiment file, on one rank or under mpirun.
+#include "launch/commands/commands.h"
+#include "launch/commands/inspect.h"
+#include "launch/pipeline.h"
+#include "launch/signals.h"
+#include "launch/world.h"
+#include "trainer/base/error.h"
+#include "trainer/base/log.h"
+
+namespace limbic::launch {
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string resume = "auto";
+  bool dry_run = false;
+  bool allow_change = false;
+  bool overwrite = false;
+  bool quiet = false;
+};
+
+PipelineOptions pipeline_options(const TrainOptions& options) {
+  PipelineOptions out;
+  out.folder = {.allow_change = options.allow_change, .overwrite = options.overwrite};
+  out.quiet = options.quiet;
+  if (options.resume == "never") {
+    out.resume = false;
+  } else if (options.resume != "auto") {
+    out.resume_from = options.resume;
+  }
+  return out;
+}
+
+int train(const TrainOptions& options) {
+  const std::atomic<bool>& stop = watch_stop_signals();
+  return run_in_world([&](World& world) {
+    const RunConfig config = world.load_config(options.config, options.overrides);
+    if (config.stages.empty()) {
+      throw ConfigError(options.config + ": stages: got none, want at least one");
+    }
+    set_threads(config.run.threads);
+    if (options.dry_run) {
+      if (world.communicator().rank() == 0) inspect(config, world.communicator().size());
+      return;
+    }
+    run_pipeline(config, world.communicator(), pipeline_options(options), stop);
+  });
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Chosen chosen) {
+  auto* command = app.add_subcommand("train", "run the stages of an experiment file");
+  auto options = std::make_shared<TrainOptions>();
+  command->add_option("config", options->config, "experiment file")->required();
+  command->add_option("overrides", options->overrides, "section.key=value, stages.NAME.key=value");
+  command->add_option("--resume", options->resume, "auto, never, or a checkpoint's step folder");
+  command->add_flag("--dry-run", options->dry_run, "say what would be done, train nothing");
+  command->add_flag("--allow-change", options->allow_change,
+                    "go on in a folder whose run had other settings");
+  command->add_flag("--overwrite", options->overwrite, "delete the run in the folder, start anew");
+  command->add_flag("--quiet", options->quiet, "no progress lines");
+  add_example(*command,
+              "limbic train configs/ekman.yaml run.output=runs/a stages.sft.learning_rate=1e-4\n"
+              "  mpirun -n 2 limbic train configs/ekman.yaml");
+  command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
+}
+
+}  // namespace limbic::launch

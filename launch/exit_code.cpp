@@ -1,0 +1,35 @@
+#include "launch/exit_code.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
+#include "trainer/base/error.h"
+
+namespace limbic::launch {
+
+Failure failure_of(const std::exception_ptr& error) {
+  const auto one_line = [](std::string text) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text;
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const Interrupted& e) {
+    return {kExitInterrupted, one_line(e.what())};
+  } catch (const ConfigError& e) {
+    return {kExitUserError, one_line(e.what())};
+  } catch (const DataError& e) {
+    return {kExitUserError, one_line(e.what())};
+  } catch (const Error& e) {  // CommError, RemoteError
+    return {kExitLostContact, one_line(e.what())};
+  } catch (const c10::Error& e) {
+    return {kExitBug, "internal: " + one_line(e.what_without_backtrace())};
+  } catch (const std::bad_alloc&) {
+    return {kExitBug, "internal: out of memory"};
+  } catch (const std::exception& e) {
+    return {kExitBug, std::string("internal: ") + one_line(e.what())};
+  }
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,88 @@
+#include "launch/model_setup.h"
+
+#include <ATen/Parallel.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "launch/gpu.h"
+#include "trainer/base/error.h"
+#include "trainer/model/lora.h"
+#include "trainer/tensor/kernels/kernels.h"
+
+namespace limbic::launch {
+namespace {
+
+std::int64_t number_from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return 0;
+  return std::strtoll(text, nullptr, 10);
+}
+
+std::int64_t local_ranks() {
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}) {
+    const std::int64_t count = number_from_environment(name);
+    if (count > 0) return count;
+  }
+  return 1;
+}
+
+}  // namespace
+
+at::ScalarType compute_type(Dtype dtype) {
+  if (dtype == Dtype::kAuto) return kernels::cpu_has_bf16() ? at::kBFloat16 : at::kFloat;
+  return dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+void set_threads(std::int64_t wanted) {
+  std::int64_t threads = wanted;
+  if (threads == 0) threads = number_from_environment("OMP_NUM_THREADS");
+  if (threads <= 0) {
+    threads = std::max<std::int64_t>(
+        1, static_cast<std::int64_t>(std::thread::hardware_concurrency()) / local_ranks());
+  }
+  at::set_num_threads(static_cast<int>(threads));
+}
+
+at::Device pick_device(Device device) {
+  if (device == Device::kCuda) {
+    const GpuReport gpus = find_gpus();
+    throw ConfigError(
+        gpus.devices == 0
+            ? fmt::format("run.device: got cuda, want a GPU; this machine has {}", gpus.reason)
+            : "run.device: got cuda, want cpu or auto; this version computes on the CPU only");
+  }
+  return at::kCPU;
+}
+
+Text load_text(const std::string& folder, const std::string& chat_template) {
+  if (!std::filesystem::is_directory(folder)) {
+    throw DataError(fmt::format("{}: got no such folder, want a Hugging Face model folder", folder));
+  }
+  return {data::Tokenizer::load(folder), data::ChatTemplate::load(folder, chat_template)};
+}
+
+std::unique_ptr<model::Decoder> load_decoder(const std::string& folder, Init init,
+                                             std::uint64_t seed, at::ScalarType compute,
+                                             at::Device device, model::WeightUse use) {
+  auto decoder =
+      std::make_unique<model::Decoder>(model::ModelConfig::load(folder), compute, device);
+  if (init == Init::kRandom) {
+    model::initialize_weights(*decoder, seed, use);
+  } else {
+    model::load_weights(*decoder, folder, use);
+  }
+  return decoder;
+}
+
+LoadedModel load_model(const ModelOptions& options) {
+  set_threads(options.threads);
+  LoadedModel loaded{load_text(options.model, options.chat_template), nullptr};
+  loaded.decoder = load_decoder(options.model, Init::kPretrained, 0, compute_type(options.dtype),
+                                at::kCPU, model::WeightUse::kFrozen);
+  if (!options.adapter.empty()) model::load_adapter(*loaded.decoder, options.adapter, false);
+  return loaded;
+}
+
+}  // namespace limbic::launch

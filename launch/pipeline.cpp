@@ -1,0 +1,125 @@
+#include "launch/pipeline.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "launch/stage_runner.h"
+#include "trainer/base/error.h"
+#include "trainer/base/log.h"
+#include "trainer/parallel/collectives.h"
+
+namespace limbic::launch {
+namespace {
+
+std::int64_t peak_rss_mb() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;  // kilobytes on Linux
+}
+
+// The figures of a stage in one line.
+std::string headline(const Json& metrics) {
+  std::string text;
+  for (const char* name : {"loss", "reward", "eval_accuracy", "eval_macro_f1", "relative_change"}) {
+    if (!metrics.contains(name) || !metrics[name].is_number()) continue;
+    text += fmt::format(", {} {:.4f}", name, metrics[name].get<double>());
+  }
+  return text;
+}
+
+class Pipeline {
+ public:
+  Pipeline(const RunConfig& config, parallel::Communicator& communicator,
+           const PipelineOptions& options, const std::atomic<bool>& stop_requested)
+      : config_(config),
+        communicator_(communicator),
+        text_(load_text(config.model.path, config.model.chat_template)),
+        datasets_(config),
+        folder_(communicator, config, options.folder),
+        metrics_(folder_.path() + "/metrics.jsonl", communicator.rank() == 0),
+        completions_(folder_.path() + "/completions.jsonl", communicator.rank() == 0),
+        progress_(communicator.rank() == 0 && !options.quiet, isatty(STDERR_FILENO) != 0),
+        state_{.config = config_,
+               .communicator = communicator_,
+               .folder = folder_,
+               .text = text_,
+               .datasets = datasets_,
+               .metrics = metrics_,
+               .completions = completions_,
+               .progress = progress_,
+               .stop_requested = stop_requested,
+               .resume = options.resume,
+               .resume_from = options.resume_from} {}
+
+  void run() {
+    check_data();
+    std::string last_trained;
+    for (const StageConfig& stage : config_.stages) {
+      const std::string parent = stage.init_from.empty() ? last_trained : stage.init_from;
+      if (folder_.find(stage.name) != nullptr) {
+        spdlog::info("{}: finished earlier, skipped", stage.name);
+      } else {
+        run_one(stage, parent);
+      }
+      if (stage.trains()) last_trained = stage.name;
+    }
+    if (!last_trained.empty()) folder_.link_final(last_trained);
+  }
+
+ private:
+  // Rows are read before the first stage computes anything.
+  void check_data() {
+    parallel::together(communicator_, [&] {
+      for (const StageConfig& stage : config_.stages) {
+        if (folder_.find(stage.name) != nullptr) continue;
+        for (const std::string& name : stage.data()) datasets_.get(name);
+      }
+    });
+  }
+
+  void run_one(const StageConfig& stage, const std::string& parent) {
+    const auto start = std::chrono::steady_clock::now();
+    folder_.begin(stage.name);
+    const engine::StageResult result = run_stage(state_, stage, parent);
+    StageRecord record{.name = stage.name, .type = stage.type()};
+    record.steps = result.steps;
+    record.tokens = result.tokens;
+    record.metrics = result.metrics;
+    record.peak_rss_mb = static_cast<std::int64_t>(
+        parallel::max(communicator_, {static_cast<double>(peak_rss_mb())})[0]);
+    record.lineage = lineage(stage, parent);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    record.wall_seconds = seconds.count();
+    folder_.finish(record);
+    spdlog::info("{}: done in {:.1f} s{}", stage.name, record.wall_seconds,
+                 headline(record.metrics));
+  }
+
+  Json lineage(const StageConfig& stage, const std::string& parent) {
+    Json data = Json::object();
+    for (const std::string& name : stage.data()) data[name] = datasets_.get(name).hash();
+    return {{"parent", parent.empty() ? config_.model.path : parent},
+            {"data", data},
+            {"config", settings_hash(numeric_settings(config_, communicator_.size()))}};
+  }
+
+  const RunConfig& config_;
+  parallel::Communicator& communicator_;
+  Text text_;
+  DatasetStore datasets_;
+  RunFolder folder_;
+  metrics::MetricsLog metrics_, completions_;
+  metrics::Progress progress_;
+  RunState state_;
+};
+
+}  // namespace
+
+void run_pipeline(const RunConfig& config, parallel::Communicator& communicator,
+                  const PipelineOptions& options, const std::atomic<bool>& stop_requested) {
+  Pipeline(config, communicator, options, stop_requested).run();
+}
+
+}  // namespace limbic::launch

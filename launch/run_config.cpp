@@ -1,0 +1,210 @@
+#include "launch/run_config.h"
+
+#include <algorithm>
+#include <set>
+
+#include "trainer/base/error.h"
+
+namespace limbic::launch {
+namespace {
+
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-';
+         });
+}
+
+void describe_dtype(Fields& f, Dtype& dtype, const char* help) {
+  f.choice("dtype", dtype,
+           {{Dtype::kAuto, "auto"}, {Dtype::kFloat32, "float32"}, {Dtype::kBfloat16, "bfloat16"}},
+           help);
+}
+
+// Rules that span sections; `f` gives file and line of the list of stages.
+class CrossCheck {
+ public:
+  CrossCheck(Fields& f, const RunConfig& c) : f_(f), c_(c) {
+    for (const auto& [name, dataset] : c.datasets) datasets_.push_back(name);
+  }
+
+  void run() {
+    for (const StageConfig& stage : c_.stages) {
+      if (!seen_.insert(stage.name).second) {
+        f_.fail("stages", fmt::format("{}: got two stages of this name, want one", stage.name));
+      }
+      check_data(stage);
+      check_start(stage);
+      check_rewards(stage);
+      if (stage.trains()) training_.push_back(stage.name);
+    }
+  }
+
+ private:
+  void check_data(const StageConfig& stage) {
+    if (std::holds_alternative<MergeConfig>(stage.options)) return;
+    const std::vector<std::string> names = stage.data();
+    if (names.empty()) {
+      f_.fail("stages", fmt::format("{}.data: got nothing, want a dataset", stage.name));
+    }
+    for (const std::string& name : names) {
+      if (std::find(datasets_.begin(), datasets_.end(), name) != datasets_.end()) continue;
+      const std::string near = nearest_name(name, datasets_);
+      f_.fail("stages", fmt::format("{}.data: got '{}', want one of: {}{}", stage.name, name,
+                                    fmt::join(datasets_, ", "),
+                                    near.empty() ? "" : "; did you mean '" + near + "'?"));
+    }
+  }
+
+  void check_start(const StageConfig& stage) {
+    if (stage.init_from.empty()) {
+      if (std::holds_alternative<MergeConfig>(stage.options) && training_.empty()) {
+        f_.fail("stages", fmt::format("{}: got merge without a training stage before it, want one "
+                                      "(limbic merge folds an adapter without a run)",
+                                      stage.name));
+      }
+      return;
+    }
+    if (std::find(training_.begin(), training_.end(), stage.init_from) != training_.end()) return;
+    f_.fail("stages", fmt::format("{}.init_from: got '{}', want a training stage before it{}{}",
+                                  stage.name, stage.init_from, training_.empty() ? "" : ": ",
+                                  fmt::join(training_, ", ")));
+  }
+
+  void check_rewards(const StageConfig& stage) {
+    if (!std::holds_alternative<rl::GrpoConfig>(stage.options)) return;
+    if (!c_.rewards.remote.workers.empty() || c_.rewards.graph) return;
+    f_.fail("stages", fmt::format("{}: got grpo without rewards, want rewards.workers or "
+                                  "rewards.graph",
+                                  stage.name));
+  }
+
+  Fields& f_;
+  const RunConfig& c_;
+  std::vector<std::string> datasets_, training_;
+  std::set<std::string> seen_;
+};
+
+}  // namespace
+
+void describe(Fields& f, RunSection& c) {
+  f.field("name", c.name, "name of the run: letters, digits, . _ -");
+  f.field("output", c.output, "folder for everything that the run leaves; empty = runs/NAME");
+  f.field("seed", c.seed, "seed of every random choice", Bounds::at_least(0));
+  f.field("deterministic", c.deterministic,
+          "the same bits for the same seed, config and world size; false is not faster on a CPU");
+  f.choice("device", c.device,
+           {{Device::kAuto, "auto"}, {Device::kCpu, "cpu"}, {Device::kCuda, "cuda"}},
+           "auto takes a GPU when a driver and a device are there");
+  describe_dtype(f, c.dtype,
+                 "compute type; auto = bfloat16 on processors that have it. Trained weights, LoRA "
+                 "and moments stay float32");
+  f.field("threads", c.threads, "per rank; 0 = OMP_NUM_THREADS, else cores / local ranks",
+          Bounds::between(0, 1024));
+  if (f.reading() && !is_plain_name(c.name)) {
+    f.fail("name", fmt::format("got '{}', want letters, digits, . _ -", c.name));
+  }
+}
+
+void describe(Fields& f, ModelSection& c) {
+  f.field("path", c.path, "a Hugging Face model folder");
+  f.field("adapter", c.adapter, "start from this PEFT folder; empty = none");
+  f.field("chat_template", c.chat_template, "file that replaces the folder's chat template");
+  f.field("extra_special_tokens", c.extra_special_tokens,
+          "tokens to add to the vocabulary; not part of this version");
+  f.choice("init", c.init, {{Init::kPretrained, "pretrained"}, {Init::kRandom, "random"}},
+           "random = fresh weights from config.json alone");
+  f.field("template_variables", c.template_variables,
+          "further variables of the chat template, {enable_thinking: false}");
+  if (!f.reading()) return;
+  if (!c.extra_special_tokens.empty()) {
+    f.fail("extra_special_tokens",
+           fmt::format("got {} tokens, want none; this version does not resize embeddings yet",
+                       c.extra_special_tokens.size()));
+  }
+  if (!c.template_variables.is_object()) {
+    f.fail("template_variables", "got no section, want {NAME: VALUE}");
+  }
+}
+
+void describe(Fields& f, ParallelSection& c) {
+  f.choice("backend", c.backend,
+           {{Backend::kAuto, "auto"},
+            {Backend::kLocal, "local"},
+            {Backend::kMpi, "mpi"},
+            {Backend::kNccl, "nccl"}},
+           "auto = mpi under mpirun or srun, else local");
+  f.field("zero_stage", c.zero_stage,
+          "0 = every rank keeps the whole optimizer state; 1 = each rank keeps its share",
+          Bounds::between(0, 1));
+  f.field("bucket_mb", c.bucket_mb, "gradients travel in pieces of this size (zero_stage 0)",
+          Bounds::positive());
+  f.field("timeout_s", c.timeout_s, "longest wait for another rank", Bounds::positive());
+}
+
+void describe(Fields& f, MergeConfig& c) {
+  describe_dtype(f, c.dtype, "type of the written weights; auto = float32");
+}
+
+const char* StageConfig::type() const {
+  static constexpr const char* kTypes[] = {"sft", "grpo", "eval", "merge"};
+  return kTypes[options.index()];
+}
+
+const engine::TrainConfig* StageConfig::train() const {
+  if (const auto* sft = std::get_if<sft::SftConfig>(&options)) return &sft->train;
+  if (const auto* grpo = std::get_if<rl::GrpoConfig>(&options)) return &grpo->train;
+  return nullptr;
+}
+
+std::vector<std::string> StageConfig::data() const {
+  return std::visit(
+      [](const auto& c) -> std::vector<std::string> {
+        if constexpr (requires { c.data; }) return c.data;
+        return {};
+      },
+      options);
+}
+
+void describe(Fields& f, StageConfig& c) {
+  f.require("name");
+  f.field("name", c.name, "name of the stage and of its folder in the output");
+  f.field("init_from", c.init_from,
+          "training stage whose result it starts from; empty = the last one before it");
+  f.variant("type", c.options, {"sft", "grpo", "eval", "merge"}, "kind of stage");
+  if (!f.reading()) return;
+  static const std::set<std::string> taken = {"checkpoints", "final"};
+  if (!is_plain_name(c.name) || taken.count(c.name) > 0) {
+    f.fail("name", fmt::format("got '{}', want letters, digits, . _ - (not checkpoints or final)",
+                               c.name));
+  }
+}
+
+void describe(Fields& f, EvalSection& c) {
+  f.field("predictions", c.predictions,
+          "JSON-lines file with the columns prediction and label to score instead of a model");
+  f.field("output", c.output, "folder of predictions.jsonl and table.json; empty = OUTPUT/eval");
+  describe(f, c.options);
+}
+
+void describe(Fields& f, RunConfig& c) {
+  f.section("run", c.run, "what the run is called, where it writes, how it computes");
+  f.section("model", c.model, "the model that the first stage starts from");
+  f.section("lora", c.lora, "low-rank adapters; absent = full fine-tuning");
+  f.section("parallel", c.parallel, "data-parallel ranks");
+  f.map("datasets", c.datasets, "data by name");
+  f.section("rewards", c.rewards, "how completions are scored");
+  f.section("serve", c.serve, "where `limbic serve` listens");
+  f.list("stages", c.stages, "what is done, in order");
+  f.section("eval", c.eval, "what `limbic eval` measures; absent = the eval stages");
+  if (f.reading()) CrossCheck(f, c).run();
+}
+
+RunConfig load_run_config(const std::string& path, const std::vector<std::string>& overrides) {
+  const YamlDocument document = YamlDocument::load(path, overrides);
+  RunConfig config;
+  document.read(config);
+  return config;
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,102 @@
+// The experiment file: everything that a run is made of. See docs/config.md for every key.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "data/dataset_config.h"
+#include "rewards/config.h"
+#include "rewards/service/reward_service.h"
+#include "rl/eval/eval_config.h"
+#include "rl/grpo_config.h"
+#include "trainer/base/yaml_config.h"
+#include "trainer/model/lora.h"
+#include "trainer/sft/sft_config.h"
+
+namespace limbic::launch {
+
+enum class Device { kAuto, kCpu, kCuda };
+enum class Dtype { kAuto, kFloat32, kBfloat16 };
+enum class Init { kPretrained, kRandom };
+enum class Backend { kAuto, kLocal, kMpi, kNccl };
+
+struct RunSection {
+  std::string name = "run";
+  std::string output;  // empty = runs/NAME
+  std::int64_t seed = 42;
+  bool deterministic = true;
+  Device device = Device::kAuto;
+  Dtype dtype = Dtype::kAuto;
+  std::int64_t threads = 0;
+};
+void describe(Fields& f, RunSection& c);
+
+struct ModelSection {
+  std::string path;
+  std::string adapter;
+  std::string chat_template;
+  std::vector<std::string> extra_special_tokens;
+  Init init = Init::kPretrained;
+  Json template_variables = Json::object();
+};
+void describe(Fields& f, ModelSection& c);
+
+struct ParallelSection {
+  Backend backend = Backend::kAuto;
+  std::int64_t zero_stage = 1;
+  double bucket_mb = 25.0;
+  double timeout_s = 600.0;
+};
+void describe(Fields& f, ParallelSection& c);
+
+// `type: merge`: folds the adapter of the last training stage into a full model folder.
+struct MergeConfig {
+  Dtype dtype = Dtype::kFloat32;
+};
+void describe(Fields& f, MergeConfig& c);
+
+using StageOptions =
+    std::variant<sft::SftConfig, rl::GrpoConfig, eval::EvalConfig, MergeConfig>;
+
+struct StageConfig {
+  std::string name;
+  std::string init_from;  // empty = the last training stage before it, or the model
+  StageOptions options;
+
+  const char* type() const;
+  bool trains() const { return options.index() < 2; }
+  // Shared keys of a training stage, else null.
+  const engine::TrainConfig* train() const;
+  std::vector<std::string> data() const;
+};
+void describe(Fields& f, StageConfig& c);
+
+struct EvalSection {
+  std::string predictions;  // score this file instead of a model
+  std::string output;       // folder of table.json; empty = beside the run
+  eval::EvalConfig options;
+};
+void describe(Fields& f, EvalSection& c);
+
+struct RunConfig {
+  RunSection run;
+  ModelSection model;
+  std::optional<model::LoraConfig> lora;
+  ParallelSection parallel;
+  std::vector<std::pair<std::string, data::DatasetConfig>> datasets;
+  rewards::RewardsConfig rewards;
+  std::optional<rewards::ServeConfig> serve;
+  std::vector<StageConfig> stages;
+  std::optional<EvalSection> eval;
+
+  std::string output() const { return run.output.empty() ? "runs/" + run.name : run.output; }
+};
+void describe(Fields& f, RunConfig& c);
+
+// Reads and checks a file. Throws ConfigError.
+RunConfig load_run_config(const std::string& path, const std::vector<std::string>& overrides);
+
+}  // namespace limbic::launch

@@ -1,0 +1,61 @@
+// What a run leaves in `run.output`, and the memory of what is already done there. Rank 0 writes;
+// every rank reads the same state because rank 0 sends it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "launch/run_config.h"
+#include "launch/settings.h"
+#include "trainer/parallel/communicator.h"
+
+namespace limbic::launch {
+
+// One finished stage, as summary.json has it.
+struct StageRecord {
+  std::string name, type;
+  std::int64_t steps = 0;
+  double wall_seconds = 0.0;
+  std::int64_t tokens = 0;
+  std::int64_t peak_rss_mb = 0;  // largest memory of a rank so far
+  Json metrics = Json::object();
+  Json lineage = Json::object();
+};
+
+class RunFolder {
+ public:
+  struct Options {
+    bool allow_change = false;
+    bool overwrite = false;
+  };
+  // Creates the folder or takes up the run in it. Every rank must call. Throws ConfigError when the
+  // folder holds another run (the differences are listed), DataError when it cannot be written.
+  RunFolder(parallel::Communicator& communicator, const RunConfig& config, const Options& options);
+
+  const std::string& path() const { return path_; }
+  const std::vector<StageRecord>& finished() const { return finished_; }
+  const StageRecord* find(const std::string& stage) const;
+
+  // The folder of a stage's result; written under a temporary name until `finish`.
+  std::string stage_folder(const std::string& stage) const { return path_ + "/" + stage; }
+  std::string unfinished_folder(const std::string& stage) const {
+    return path_ + "/" + stage + ".unfinished";
+  }
+  // Makes an empty unfinished folder (rank 0), removing what an interrupted run left.
+  void begin(const std::string& stage);
+  // Renames the stage's folder into place and adds the record to summary.json.
+  void finish(const StageRecord& record);
+  // Points `final` to a stage's folder.
+  void link_final(const std::string& stage);
+
+ private:
+  void take_up(const RunConfig& config, const Options& options);
+  void write_summary() const;
+
+  parallel::Communicator& communicator_;
+  std::string path_;
+  Settings settings_;
+  std::vector<StageRecord> finished_;
+};
+
+}  // namespace limbic::launch

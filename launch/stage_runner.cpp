@@ -1,0 +1,195 @@
+#include "launch/stage_runner.h"
+
+#include <filesystem>
+
+#include "launch/model_folder.h"
+#include "rl/eval/eval_stage.h"
+#include "rl/grpo_stage.h"
+#include "trainer/base/error.h"
+#include "trainer/base/file.h"
+#include "trainer/base/log.h"
+#include "trainer/base/seed.h"
+#include "trainer/parallel/collectives.h"
+#include "trainer/sft/sft_stage.h"
+
+namespace limbic::launch {
+namespace {
+
+// A decoder with what a stage may train, and how its result is saved.
+struct StageModel {
+  std::unique_ptr<model::Decoder> decoder;
+  std::unique_ptr<model::Decoder> reference;  // only when the adapter cannot be switched off
+  model::LoraConfig lora;
+};
+
+class StageRunner {
+ public:
+  StageRunner(RunState& state, const StageConfig& stage, const std::string& parent)
+      : state_(state), config_(state.config), stage_(stage), parent_(parent) {}
+
+  engine::StageResult run() {
+    if (const auto* merge = std::get_if<MergeConfig>(&stage_.options)) return run_merge(*merge);
+    StageModel model = load();
+    engine::RunContext context = make_context(*model.decoder);
+    if (const auto* sft = std::get_if<sft::SftConfig>(&stage_.options)) {
+      engine::StageResult result = sft::run_sft(context, *sft);
+      save(model);
+      return result;
+    }
+    if (const auto* grpo = std::get_if<rl::GrpoConfig>(&stage_.options)) {
+      engine::StageResult result = rl::run_grpo(context, *grpo, model.reference.get());
+      save(model);
+      return result;
+    }
+    return eval::run_eval(context, std::get<eval::EvalConfig>(stage_.options),
+                          state_.folder.unfinished_folder(stage_.name));
+  }
+
+ private:
+  bool with_lora() const { return config_.lora.has_value(); }
+
+  StageModel load() {
+    StageModel model;
+    parallel::together(state_.communicator, [&] { model = with_lora() ? load_lora() : load_full(); });
+    return model;
+  }
+
+  std::uint64_t model_seed() const {
+    return derive_seed(static_cast<std::uint64_t>(config_.run.seed), "weights");
+  }
+
+  StageModel load_lora() {
+    StageModel out;
+    const at::Device device = pick_device(config_.run.device);
+    out.decoder = load_decoder(config_.model.path, config_.model.init, model_seed(),
+                               compute_type(config_.run.dtype), device, model::WeightUse::kFrozen);
+    out.lora = *config_.lora;
+    const std::string adapter =
+        parent_.empty() ? config_.model.adapter : state_.folder.stage_folder(parent_);
+    if (!adapter.empty()) {
+      out.lora = model::load_adapter(*out.decoder, adapter, stage_.trains());
+    } else if (stage_.trains()) {
+      model::attach_lora(*out.decoder, out.lora,
+                         derive_seed(static_cast<std::uint64_t>(config_.run.seed), "lora"), true);
+    }
+    return out;
+  }
+
+  StageModel load_full() {
+    StageModel out;
+    const at::Device device = pick_device(config_.run.device);
+    const at::ScalarType compute = compute_type(config_.run.dtype);
+    const std::string folder =
+        parent_.empty() ? config_.model.path : state_.folder.stage_folder(parent_);
+    const Init init = parent_.empty() ? config_.model.init : Init::kPretrained;
+    const auto use = stage_.trains() ? model::WeightUse::kTrained : model::WeightUse::kFrozen;
+    out.decoder = load_decoder(folder, init, model_seed(), compute, device, use);
+    const auto* grpo = std::get_if<rl::GrpoConfig>(&stage_.options);
+    if (grpo != nullptr && grpo->loss.beta > 0.0) {
+      out.reference =
+          load_decoder(folder, init, model_seed(), compute, device, model::WeightUse::kFrozen);
+    }
+    if (parent_.empty() && !config_.model.adapter.empty()) {
+      if (stage_.trains()) {
+        throw ConfigError(fmt::format(
+            "model.adapter: got '{}' with full fine-tuning, want a lora section (or a merged model)",
+            config_.model.adapter));
+      }
+      model::load_adapter(*out.decoder, config_.model.adapter, false);
+    }
+    return out;
+  }
+
+  engine::RunContext make_context(model::Decoder& decoder) {
+    std::int64_t steps_done = 0;
+    for (const StageRecord& record : state_.folder.finished()) steps_done += record.steps;
+    return {.communicator = state_.communicator,
+            .decoder = decoder,
+            .tokenizer = state_.text.tokenizer,
+            .chat_template = state_.text.chat_template,
+            .template_variables = config_.model.template_variables,
+            .dataset = [this](const std::string& name) -> const data::Dataset& {
+              return state_.datasets.get(name);
+            },
+            .rewards = config_.rewards,
+            .metrics = state_.metrics,
+            .completions = state_.completions,
+            .progress = state_.progress,
+            .parallelism = {.zero_stage = config_.parallel.zero_stage,
+                            .bucket_bytes =
+                                static_cast<std::int64_t>(config_.parallel.bucket_mb * 1e6)},
+            .run_folder = state_.folder.path(),
+            .stage_name = stage_.name,
+            .config_hash =
+                settings_hash(numeric_settings(config_, state_.communicator.size())),
+            .steps_done = steps_done,
+            .seed = static_cast<std::uint64_t>(config_.run.seed),
+            .resume = state_.resume,
+            .resume_from = resume_path(),
+            .stop_requested = state_.stop_requested};
+  }
+
+  // The folder of `--resume PATH` when it belongs to this stage.
+  std::string resume_path() const {
+    if (state_.resume_from.empty()) return "";
+    const auto step = std::filesystem::weakly_canonical(state_.resume_from);
+    return step.parent_path().filename() == stage_.name ? step.string() : "";
+  }
+
+  void save(const StageModel& model) {
+    parallel::together(state_.communicator, [&] {
+      if (state_.communicator.rank() != 0) return;
+      const std::string folder = state_.folder.unfinished_folder(stage_.name);
+      if (with_lora()) {
+        model::save_adapter(*model.decoder, model.lora, folder, config_.model.path);
+      } else {
+        write_model_folder(config_.model.path, config_.model.chat_template, *model.decoder,
+                           model::export_weights(*model.decoder), at::kFloat, folder);
+      }
+    });
+  }
+
+  engine::StageResult run_merge(const MergeConfig& merge) {
+    engine::StageResult result;
+    parallel::together(state_.communicator, [&] {
+      if (state_.communicator.rank() != 0) return;
+      const at::ScalarType type =
+          merge.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
+      const model::MergeReport report = merge_adapter(
+          config_.model.path, state_.folder.stage_folder(parent_), config_.model.chat_template, type,
+          state_.folder.unfinished_folder(stage_.name));
+      result.metrics = {{"modules", report.modules},
+                        {"largest_change", report.largest_change},
+                        {"relative_change", report.relative_change}};
+    });
+    result.metrics = Json::parse(
+        parallel::broadcast_text(state_.communicator, result.metrics.dump()));
+    return result;
+  }
+
+  RunState& state_;
+  const RunConfig& config_;
+  const StageConfig& stage_;
+  const std::string& parent_;
+};
+
+}  // namespace
+
+const data::Dataset& DatasetStore::get(const std::string& name) {
+  auto& slot = loaded_[name];
+  if (slot) return *slot;
+  for (const auto& [known, dataset] : config_.datasets) {
+    if (known != name) continue;
+    slot = std::make_unique<data::Dataset>(data::Dataset::load(
+        name, dataset, static_cast<std::uint64_t>(config_.run.seed)));
+    return *slot;
+  }
+  throw ConfigError(fmt::format("datasets: got no '{}', want it for a stage", name));
+}
+
+engine::StageResult run_stage(RunState& state, const StageConfig& stage,
+                              const std::string& parent) {
+  return StageRunner(state, stage, parent).run();
+}
+
+}  // namespace limbic::launch

@@ -1,0 +1,96 @@
+#include "launch/world.h"
+
+#include <iostream>
+
+#include "launch/exit_code.h"
+#include "launch/settings.h"
+#include "trainer/base/error.h"
+#include "trainer/base/log.h"
+#include "trainer/parallel/collectives.h"
+
+namespace limbic::launch {
+namespace {
+
+// How long a failing rank waits to see whether all others failed with it.
+constexpr double kFailTogetherSeconds = 3.0;
+// Before the experiment file has said otherwise.
+constexpr double kStartTimeoutSeconds = 600.0;
+
+std::string first_difference(const Settings& a, const Settings& b) {
+  for (const auto& [path, value] : a) {
+    const auto other = b.find(path);
+    if (other == b.end()) return fmt::format("{} is {} on rank 0 only", path, value);
+    if (other->second != value) return fmt::format("{} is {} and {}", path, value, other->second);
+  }
+  for (const auto& [path, value] : b) {
+    if (a.count(path) == 0) return fmt::format("{} is {} on the other rank only", path, value);
+  }
+  return "";
+}
+
+void check_agreement(parallel::Communicator& communicator, const RunConfig& config) {
+  Settings mine = numeric_settings(config, communicator.size());
+  mine["run.output"] = config.output();
+  const std::vector<std::string> all = communicator.all_gather_bytes(Json(mine).dump());
+  const Settings first = Json::parse(all[0]).get<Settings>();
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    const std::string difference = first_difference(first, Json::parse(all[rank]).get<Settings>());
+    if (difference.empty()) continue;
+    throw ConfigError(fmt::format("ranks 0 and {}: got different configs ({}), want one for all",
+                                  rank, difference));
+  }
+}
+
+}  // namespace
+
+World::World()
+    : communicator_(parallel::started_by_mpi() ? parallel::make_mpi(kStartTimeoutSeconds)
+                                               : parallel::make_local()) {
+  configure_log(communicator_->rank(), communicator_->size());
+}
+
+RunConfig World::load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  RunConfig config;
+  parallel::together(*communicator_, [&] {
+    config = load_run_config(path, overrides);
+    const Backend backend = config.parallel.backend;
+    const bool many = parallel::started_by_mpi();
+    if (backend == Backend::kMpi && !many) {
+      throw ConfigError(path + ": parallel.backend: got mpi, want mpirun or srun to start the ranks");
+    }
+    if (backend == Backend::kLocal && communicator_->size() > 1) {
+      throw ConfigError(fmt::format("{}: parallel.backend: got local with {} ranks, want auto or mpi",
+                                    path, communicator_->size()));
+    }
+    if (backend == Backend::kNccl) {
+      throw ConfigError(path + ": parallel.backend: got nccl, want auto, local or mpi; this version "
+                               "computes on the CPU only");
+    }
+  });
+  check_agreement(*communicator_, config);
+  communicator_->set_timeout(config.parallel.timeout_s);
+  return config;
+}
+
+int run_in_world(const std::function<void(World&)>& work) {
+  std::unique_ptr<World> world;
+  try {
+    world = std::make_unique<World>();
+    work(*world);
+    return kExitOk;
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    const bool single = !world || world->communicator().size() == 1;
+    if (single || world->communicator().everyone_arrives(kFailTogetherSeconds)) {
+      if (!world || world->communicator().rank() == 0) {
+        std::cerr << (failure.code == kExitInterrupted ? "stopped: " : "error: ") << failure.message
+                  << std::endl;
+      }
+      return failure.code;
+    }
+    world->communicator().abort(failure.message, failure.code);
+    return failure.code;
+  }
+}
+
+}  // namespace limbic::launch
