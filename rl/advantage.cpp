@@ -15,19 +15,24 @@ constexpr double kDeviationFloor = 1e-4;
 Advantages group_advantages(const GroupRewards& group, ScaleRewards scale, double batch_deviation) {
   Advantages out;
   out.value.resize(group.reward.size());
+  // Sums are taken from the first scored reward: equal rewards then differ from their mean by
+  // exactly nothing, and rounding never becomes a signal.
+  double origin = 0.0;
   double sum = 0.0;
   for (std::size_t i = 0; i < group.reward.size(); ++i) {
     if (group.outcome[i] != Outcome::kScored) continue;
     check(std::isfinite(group.reward[i]), "a scored reward is not finite");
-    sum += group.reward[i];
+    if (out.scored == 0) origin = group.reward[i];
+    sum += group.reward[i] - origin;
     ++out.scored;
   }
   if (out.scored == 0) return out;
-  out.mean = sum / static_cast<double>(out.scored);
+  const double offset = sum / static_cast<double>(out.scored);
+  out.mean = origin + offset;
   double squares = 0.0;
   for (std::size_t i = 0; i < group.reward.size(); ++i) {
     if (group.outcome[i] != Outcome::kScored) continue;
-    const double centred = group.reward[i] - out.mean;
+    const double centred = group.reward[i] - origin - offset;
     out.value[i] = centred;
     squares += centred * centred;
   }
