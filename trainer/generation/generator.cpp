@@ -19,6 +19,13 @@ void check_lengths(const model::ModelConfig& model, const std::vector<Prompt>& p
                       "at most the model's {} positions together",
                       length, config.max_new_tokens, model.max_position_embeddings));
     }
+    if (model.sliding_window > 0 && length + config.max_new_tokens > model.sliding_window) {
+      throw DataError(
+          fmt::format("generation: got a prompt of {} tokens and max_new_tokens {}, want "
+                      "at most the sliding window of {} together; limbic attends to the "
+                      "whole sequence",
+                      length, config.max_new_tokens, model.sliding_window));
+    }
   }
 }
 

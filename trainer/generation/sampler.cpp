@@ -25,16 +25,21 @@ double filter(const SamplingConfig& config, Scratch& scratch, double sum) {
   const auto vocabulary = static_cast<std::int64_t>(scratch.weights.size());
   scratch.order.resize(scratch.weights.size());
   std::iota(scratch.order.begin(), scratch.order.end(), 0);
-  const auto heavier = [&](std::int32_t a, std::int32_t b) {
-    const float left = scratch.weights[static_cast<std::size_t>(a)];
-    const float right = scratch.weights[static_cast<std::size_t>(b)];
-    return left != right ? left > right : a < b;
+  const auto logit = [&](std::int32_t token) {
+    return scratch.row[static_cast<std::size_t>(token)];
   };
-  std::int64_t count = config.top_k > 0 ? std::min(config.top_k, vocabulary) : vocabulary;
+  const auto heavier = [&](std::int32_t a, std::int32_t b) {
+    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
+  };
+  const std::int64_t count = config.top_k > 0 ? std::min(config.top_k, vocabulary) : vocabulary;
   if (count < vocabulary) {
-    std::nth_element(scratch.order.begin(), scratch.order.begin() + count, scratch.order.end(),
-                     heavier);
-    scratch.order.resize(static_cast<std::size_t>(count));
+    const auto last = scratch.order.begin() + (count - 1);
+    std::nth_element(scratch.order.begin(), last, scratch.order.end(), heavier);
+    const float smallest = logit(*last);
+    scratch.order.erase(
+        std::partition(last + 1, scratch.order.end(),
+                       [&](std::int32_t token) { return logit(token) == smallest; }),
+        scratch.order.end());
     sum = 0.0;
     for (const std::int32_t token : scratch.order)
       sum += scratch.weights[static_cast<std::size_t>(token)];
@@ -50,25 +55,24 @@ double filter(const SamplingConfig& config, Scratch& scratch, double sum) {
   return kept;
 }
 
+// `point` may lie behind the last token by the rounding of the sums; that sliver belongs to the
+// most likely token, so that none of next to no weight is ever drawn for it.
 std::int32_t pick_in_order(const Scratch& scratch, double point) {
   double sum = 0.0;
   for (const std::int32_t token : scratch.order) {
     sum += scratch.weights[static_cast<std::size_t>(token)];
     if (point < sum) return token;
   }
-  return scratch.order.back();
+  return scratch.order.front();
 }
 
-std::int32_t pick_anywhere(const std::vector<float>& weights, double point) {
+std::int32_t pick_anywhere(const std::vector<float>& weights, double point, std::int32_t best) {
   double sum = 0.0;
-  std::int32_t last = 0;
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] <= 0.0f) continue;
     sum += weights[i];
-    last = static_cast<std::int32_t>(i);
-    if (point < sum) return last;
+    if (point < sum) return static_cast<std::int32_t>(i);
   }
-  return last;
+  return best;
 }
 
 Draw draw_row(const SamplingConfig& config, Scratch& scratch, const kernels::RowStats& stats,
@@ -78,9 +82,11 @@ Draw draw_row(const SamplingConfig& config, Scratch& scratch, const kernels::Row
   }
   const auto at = [&](std::int32_t token) { return scratch.row[static_cast<std::size_t>(token)]; };
   const auto best = std::max_element(scratch.row.begin(), scratch.row.end());
+  check(*best > -INFINITY, "every token is banned");
+  const auto best_token = static_cast<std::int32_t>(best - scratch.row.begin());
   Draw draw;
   if (config.temperature == 0.0) {
-    draw.token = static_cast<std::int32_t>(best - scratch.row.begin());
+    draw.token = best_token;
     draw.logprob = at(draw.token) - stats.log_sum_exp;
     return draw;
   }
@@ -93,7 +99,7 @@ Draw draw_row(const SamplingConfig& config, Scratch& scratch, const kernels::Row
     sum = filter(config, scratch, sum);
     draw.token = pick_in_order(scratch, uniform * sum);
   } else {
-    draw.token = pick_anywhere(scratch.weights, uniform * sum);
+    draw.token = pick_anywhere(scratch.weights, uniform * sum, best_token);
   }
   draw.logprob = at(draw.token) - stats.log_sum_exp;
   draw.sampling_logprob =

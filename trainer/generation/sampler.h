@@ -1,7 +1,8 @@
 // Drawing one token from a row of logits. Pure and seeded per draw: what is sampled for a
 // completion does not depend on the batch, the world size or the number of threads.
 //
-// Order of the filters as in transformers: temperature, then top-k, then top-p.
+// Order of the filters as in transformers: temperature, then top-k, then top-p. As there, top-k
+// keeps every token whose logit equals the k-th.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -29,7 +30,7 @@ struct Draw {
 
 // logits [rows, vocabulary] float32 or bfloat16 on the CPU; seeds [rows], one per draw.
 // `banned` token ids are never drawn (their log-probability stays part of `logprob`'s normaliser).
-// Throws DataError when a row holds NaN.
+// Throws DataError when a row holds NaN, std::logic_error when every token is banned.
 std::vector<Draw> sample_rows(const at::Tensor& logits, const SamplingConfig& config,
                               std::span<const std::uint64_t> seeds,
                               std::span<const std::int32_t> banned);
