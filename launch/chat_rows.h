@@ -1,5 +1,5 @@
-// Rows of {"text"}, {"ids"}, {"prompt"} or {"messages", "add_generation_prompt"?, template variables}
-// as the commands on a model take them.
+// Rows of {"text"}, {"ids"}, {"prompt"} or {"messages", "add_generation_prompt"?, template
+// variables} as the commands on a model take them.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,14 @@
 
 namespace limbic::launch {
 
-// The row's `messages` through the chat template, the other fields of the row as template variables.
+// The row's `messages` through the chat template, the other fields of the row as template
+// variables.
 data::EncodedChat encode_messages(const Text& text, const data::Row& row,
                                   bool default_generation_prompt);
 
-// What is to be continued: ids, messages (with the generation prompt), a prompt string (a user message
-// when there is a chat template, else plain text).
-std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row, std::int64_t vocabulary);
+// What is to be continued: ids, messages (with the generation prompt), a prompt string (a user
+// message when there is a chat template, else plain text).
+std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
+                                     std::int64_t vocabulary);
 
 }  // namespace limbic::launch

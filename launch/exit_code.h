@@ -7,10 +7,10 @@
 namespace limbic::launch {
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitUserError = 2;    // config, data, model folder
-inline constexpr int kExitBug = 70;         // a broken invariant of limbic
-inline constexpr int kExitInterrupted = 75; // stopped early, resumable
-inline constexpr int kExitLostContact = 76; // lost a peer or a service, resumable
+inline constexpr int kExitUserError = 2;     // config, data, model folder
+inline constexpr int kExitBug = 70;          // a broken invariant of limbic
+inline constexpr int kExitInterrupted = 75;  // stopped early, resumable
+inline constexpr int kExitLostContact = 76;  // lost a peer or a service, resumable
 
 struct Failure {
   int code = kExitBug;

@@ -13,7 +13,8 @@ GpuReport find_gpus() {
   const auto init = reinterpret_cast<Init>(dlsym(driver, "cuInit"));
   const auto count = reinterpret_cast<Count>(dlsym(driver, "cuDeviceGetCount"));
   if (init == nullptr || count == nullptr) return {0, "a driver library without cuInit"};
-  if (const int code = init(0); code != 0) return {0, fmt::format("cuInit failed with code {}", code)};
+  if (const int code = init(0); code != 0)
+    return {0, fmt::format("cuInit failed with code {}", code)};
   int devices = 0;
   if (count(&devices) != 0 || devices == 0) return {0, "a driver but no device"};
   return {devices, ""};

@@ -13,9 +13,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // Everything beside the weights that loaders look for.
-constexpr const char* kCompanions[] = {
-    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",      "vocab.json",     "merges.txt",            "chat_template.jinja"};
+constexpr const char* kCompanions[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "chat_template.jinja"};
 
 }  // namespace
 
@@ -46,8 +51,8 @@ void write_model_folder(const std::string& source, const std::string& chat_templ
 model::MergeReport merge_adapter(const std::string& source, const std::string& adapter,
                                  const std::string& chat_template, at::ScalarType type,
                                  const std::string& target) {
-  const auto decoder = load_decoder(source, Init::kPretrained, 0, at::kFloat, at::kCPU,
-                                    model::WeightUse::kFrozen);
+  const auto decoder =
+      load_decoder(source, Init::kPretrained, 0, at::kFloat, at::kCPU, model::WeightUse::kFrozen);
   model::load_adapter(*decoder, adapter, false);
   model::MergeReport report;
   write_model_folder(source, chat_template, *decoder, model::merged_weights(*decoder, report), type,

@@ -9,8 +9,8 @@
 
 namespace limbic::launch {
 
-// model.safetensors from `tensors` in `type`, config.json (its dtype set), and the tokenizer files of
-// `source`; `chat_template` (may be empty) replaces the source's template. Throws DataError.
+// model.safetensors from `tensors` in `type`, config.json (its dtype set), and the tokenizer files
+// of `source`; `chat_template` (may be empty) replaces the source's template. Throws DataError.
 void write_model_folder(const std::string& source, const std::string& chat_template,
                         const model::Decoder& decoder, const NamedTensors& tensors,
                         at::ScalarType type, const std::string& target);

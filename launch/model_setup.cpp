@@ -21,7 +21,8 @@ std::int64_t number_from_environment(const char* name) {
 }
 
 std::int64_t local_ranks() {
-  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}) {
+  for (const char* name :
+       {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}) {
     const std::int64_t count = number_from_environment(name);
     if (count > 0) return count;
   }
@@ -58,7 +59,8 @@ at::Device pick_device(Device device) {
 
 Text load_text(const std::string& folder, const std::string& chat_template) {
   if (!std::filesystem::is_directory(folder)) {
-    throw DataError(fmt::format("{}: got no such folder, want a Hugging Face model folder", folder));
+    throw DataError(
+        fmt::format("{}: got no such folder, want a Hugging Face model folder", folder));
   }
   return {data::Tokenizer::load(folder), data::ChatTemplate::load(folder, chat_template)};
 }

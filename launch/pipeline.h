@@ -1,5 +1,6 @@
-// The stages of an experiment in order. Each training stage starts from the result folder of the one
-// before it, so a resumed run computes what an undisturbed one does; finished stages are skipped.
+// The stages of an experiment in order. Each training stage starts from the result folder of the
+// one before it, so a resumed run computes what an undisturbed one does; finished stages are
+// skipped.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// A file with a `rewards:` section, as `limbic serve` and `limbic score` take it. Other sections of an
-// experiment file may stand beside it.
+// A file with a `rewards:` section, as `limbic serve` and `limbic score` take it. Other sections of
+// an experiment file may stand beside it.
 #pragma once
 
 #include <string>

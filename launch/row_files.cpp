@@ -9,8 +9,9 @@
 
 namespace limbic::launch {
 
-void transform_rows(const std::string& input, const std::string& output, std::size_t chunk,
-                    const std::function<std::vector<NewFields>(const std::vector<RowText>&)>& work) {
+void transform_rows(
+    const std::string& input, const std::string& output, std::size_t chunk,
+    const std::function<std::vector<NewFields>(const std::vector<RowText>&)>& work) {
   data::JsonLines lines(input);
   AtomicFile out(output);
   std::vector<RowText> rows;

@@ -18,8 +18,8 @@ struct RowText {
   data::Row row;
 };
 
-// Reads `input` in chunks of `chunk` rows, gives each chunk to `work`, which returns the fields to add
-// to every row, and writes `output` aside until all is done. Throws DataError `FILE:LINE: ...`.
+// Reads `input` in chunks of `chunk` rows, gives each chunk to `work`, which returns the fields to
+// add to every row, and writes `output` aside until all is done. Throws DataError `FILE:LINE: ...`.
 void transform_rows(const std::string& input, const std::string& output, std::size_t chunk,
                     const std::function<std::vector<NewFields>(const std::vector<RowText>&)>& work);
 

@@ -175,8 +175,8 @@ void describe(Fields& f, StageConfig& c) {
   if (!f.reading()) return;
   static const std::set<std::string> taken = {"checkpoints", "final"};
   if (!is_plain_name(c.name) || taken.count(c.name) > 0) {
-    f.fail("name", fmt::format("got '{}', want letters, digits, . _ - (not checkpoints or final)",
-                               c.name));
+    f.fail("name",
+           fmt::format("got '{}', want letters, digits, . _ - (not checkpoints or final)", c.name));
   }
 }
 

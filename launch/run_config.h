@@ -58,8 +58,7 @@ struct MergeConfig {
 };
 void describe(Fields& f, MergeConfig& c);
 
-using StageOptions =
-    std::variant<sft::SftConfig, rl::GrpoConfig, eval::EvalConfig, MergeConfig>;
+using StageOptions = std::variant<sft::SftConfig, rl::GrpoConfig, eval::EvalConfig, MergeConfig>;
 
 struct StageConfig {
   std::string name;

@@ -13,9 +13,10 @@ namespace {
 namespace fs = std::filesystem;
 
 Json to_json(const StageRecord& r) {
-  return {{"name", r.name},     {"type", r.type},       {"steps", r.steps},
-          {"wall_seconds", r.wall_seconds}, {"tokens", r.tokens}, {"peak_rss_mb", r.peak_rss_mb}, {"metrics", r.metrics},
-          {"lineage", r.lineage}};
+  return {{"name", r.name},       {"type", r.type},
+          {"steps", r.steps},     {"wall_seconds", r.wall_seconds},
+          {"tokens", r.tokens},   {"peak_rss_mb", r.peak_rss_mb},
+          {"metrics", r.metrics}, {"lineage", r.lineage}};
 }
 
 StageRecord record_of(const Json& j) {
@@ -88,7 +89,11 @@ void RunFolder::take_up(const RunConfig& config, const Options& options) {
       throw ConfigError(fmt::format(
           "{}: got a folder that holds another run, want the same settings ({}{}); take another "
           "run.output, --allow-change to go on, or --overwrite to start anew",
-          path_, fmt::join(changed.begin(), changed.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(changed.size(), 5)), "; "),
+          path_,
+          fmt::join(changed.begin(),
+                    changed.begin() +
+                        static_cast<std::ptrdiff_t>(std::min<std::size_t>(changed.size(), 5)),
+                    "; "),
           changed.size() > 5 ? fmt::format("; and {} more", changed.size() - 5) : ""));
     }
     for (const std::string& change : changed) spdlog::warn("changed: {}", change);

@@ -12,11 +12,11 @@ namespace {
 
 // Last key of the path, or whole sections, that may change without changing a number.
 const std::set<std::string> kHarmlessKeys = {
-    "save_steps",    "logging_steps", "save_total_limit", "num_completions_to_log",
-    "timeout_s",     "bucket_mb",     "generation_batch_size", "per_device_eval_batch_size"};
+    "save_steps", "logging_steps", "save_total_limit",      "num_completions_to_log",
+    "timeout_s",  "bucket_mb",     "generation_batch_size", "per_device_eval_batch_size"};
 const std::set<std::string> kHarmlessPaths = {
-    "run.output", "run.deterministic", "run.threads", "rewards.workers", "rewards.deadline_s",
-    "rewards.unreachable_after_s", "rewards.max_batch"};
+    "run.output",         "run.deterministic",           "run.threads",      "rewards.workers",
+    "rewards.deadline_s", "rewards.unreachable_after_s", "rewards.max_batch"};
 
 bool is_harmless(const std::string& path) {
   if (kHarmlessPaths.count(path) > 0 || path.starts_with("serve") || path.starts_with("eval.") ||
@@ -36,7 +36,11 @@ void flatten(const YAML::Node& node, const std::string& path, Settings& out) {
   } else if (node.IsSequence()) {
     for (std::size_t i = 0; i < node.size(); ++i) {
       const YAML::Node name = node[i].IsMap() ? node[i]["name"] : YAML::Node();
-      flatten(node[i], path + "." + (name && name.IsScalar() && !name.Scalar().empty() ? name.Scalar() : std::to_string(i)), out);
+      flatten(node[i],
+              path + "." +
+                  (name && name.IsScalar() && !name.Scalar().empty() ? name.Scalar()
+                                                                     : std::to_string(i)),
+              out);
     }
   } else if (!is_harmless(path)) {
     out[path] = node.IsNull() ? "null" : node.Scalar();
@@ -52,9 +56,7 @@ Settings numeric_settings(const RunConfig& config, int world) {
   return settings;
 }
 
-std::string settings_hash(const Settings& settings) {
-  return sha256(Json(settings).dump());
-}
+std::string settings_hash(const Settings& settings) { return sha256(Json(settings).dump()); }
 
 std::string resolved_config(const RunConfig& config, int world) {
   std::string header = "# What ran: every key with its value.\n";

@@ -14,8 +14,8 @@ using Settings = std::map<std::string, std::string>;
 Settings numeric_settings(const RunConfig& config, int world);
 std::string settings_hash(const Settings& settings);
 
-// The file with every default filled in, under a comment with versions, world and hashes; reads back
-// to the same run.
+// The file with every default filled in, under a comment with versions, world and hashes; reads
+// back to the same run.
 std::string resolved_config(const RunConfig& config, int world);
 
 }  // namespace limbic::launch

@@ -50,7 +50,8 @@ class StageRunner {
 
   StageModel load() {
     StageModel model;
-    parallel::together(state_.communicator, [&] { model = with_lora() ? load_lora() : load_full(); });
+    parallel::together(state_.communicator,
+                       [&] { model = with_lora() ? load_lora() : load_full(); });
     return model;
   }
 
@@ -91,9 +92,10 @@ class StageRunner {
     }
     if (parent_.empty() && !config_.model.adapter.empty()) {
       if (stage_.trains()) {
-        throw ConfigError(fmt::format(
-            "model.adapter: got '{}' with full fine-tuning, want a lora section (or a merged model)",
-            config_.model.adapter));
+        throw ConfigError(
+            fmt::format("model.adapter: got '{}' with full fine-tuning, want a lora section (or a "
+                        "merged model)",
+                        config_.model.adapter));
       }
       model::load_adapter(*out.decoder, config_.model.adapter, false);
     }
@@ -120,8 +122,7 @@ class StageRunner {
                                 static_cast<std::int64_t>(config_.parallel.bucket_mb * 1e6)},
             .run_folder = state_.folder.path(),
             .stage_name = stage_.name,
-            .config_hash =
-                settings_hash(numeric_settings(config_, state_.communicator.size())),
+            .config_hash = settings_hash(numeric_settings(config_, state_.communicator.size())),
             .steps_done = steps_done,
             .seed = static_cast<std::uint64_t>(config_.run.seed),
             .resume = state_.resume,
@@ -153,17 +154,16 @@ class StageRunner {
     engine::StageResult result;
     parallel::together(state_.communicator, [&] {
       if (state_.communicator.rank() != 0) return;
-      const at::ScalarType type =
-          merge.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
+      const at::ScalarType type = merge.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
       const model::MergeReport report = merge_adapter(
-          config_.model.path, state_.folder.stage_folder(parent_), config_.model.chat_template, type,
-          state_.folder.unfinished_folder(stage_.name));
+          config_.model.path, state_.folder.stage_folder(parent_), config_.model.chat_template,
+          type, state_.folder.unfinished_folder(stage_.name));
       result.metrics = {{"modules", report.modules},
                         {"largest_change", report.largest_change},
                         {"relative_change", report.relative_change}};
     });
-    result.metrics = Json::parse(
-        parallel::broadcast_text(state_.communicator, result.metrics.dump()));
+    result.metrics =
+        Json::parse(parallel::broadcast_text(state_.communicator, result.metrics.dump()));
     return result;
   }
 
@@ -180,8 +180,8 @@ const data::Dataset& DatasetStore::get(const std::string& name) {
   if (slot) return *slot;
   for (const auto& [known, dataset] : config_.datasets) {
     if (known != name) continue;
-    slot = std::make_unique<data::Dataset>(data::Dataset::load(
-        name, dataset, static_cast<std::uint64_t>(config_.run.seed)));
+    slot = std::make_unique<data::Dataset>(
+        data::Dataset::load(name, dataset, static_cast<std::uint64_t>(config_.run.seed)));
     return *slot;
   }
   throw ConfigError(fmt::format("datasets: got no '{}', want it for a stage", name));

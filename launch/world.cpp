@@ -56,15 +56,18 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
     const Backend backend = config.parallel.backend;
     const bool many = parallel::started_by_mpi();
     if (backend == Backend::kMpi && !many) {
-      throw ConfigError(path + ": parallel.backend: got mpi, want mpirun or srun to start the ranks");
+      throw ConfigError(path +
+                        ": parallel.backend: got mpi, want mpirun or srun to start the ranks");
     }
     if (backend == Backend::kLocal && communicator_->size() > 1) {
-      throw ConfigError(fmt::format("{}: parallel.backend: got local with {} ranks, want auto or mpi",
-                                    path, communicator_->size()));
+      throw ConfigError(
+          fmt::format("{}: parallel.backend: got local with {} ranks, want auto or mpi", path,
+                      communicator_->size()));
     }
     if (backend == Backend::kNccl) {
-      throw ConfigError(path + ": parallel.backend: got nccl, want auto, local or mpi; this version "
-                               "computes on the CPU only");
+      throw ConfigError(path +
+                        ": parallel.backend: got nccl, want auto, local or mpi; this version "
+                        "computes on the CPU only");
     }
   });
   check_agreement(*communicator_, config);

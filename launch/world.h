@@ -1,4 +1,5 @@
-// The ranks of a run: which communicator, whether all ranks mean the same run, how they end together.
+// The ranks of a run: which communicator, whether all ranks mean the same run, how they end
+// together.
 #pragma once
 
 #include <functional>
@@ -17,9 +18,9 @@ class World {
   World();
   parallel::Communicator& communicator() { return *communicator_; }
 
-  // Reads the file on every rank. Throws ConfigError on all ranks when it cannot be read on one, when
-  // two ranks read different settings (the first difference is named), or when the backend does not
-  // fit how the ranks were started.
+  // Reads the file on every rank. Throws ConfigError on all ranks when it cannot be read on one,
+  // when two ranks read different settings (the first difference is named), or when the backend
+  // does not fit how the ranks were started.
   RunConfig load_config(const std::string& path, const std::vector<std::string>& overrides);
 
  private:

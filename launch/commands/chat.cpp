@@ -62,7 +62,8 @@ class Chat {
     const std::int64_t room = model_.decoder->config().max_position_embeddings -
                               static_cast<std::int64_t>(prompt.ids.size());
     if (room < 1) {
-      std::cerr << "The conversation is as long as the model's positions allow; /new starts over.\n";
+      std::cerr
+          << "The conversation is as long as the model's positions allow; /new starts over.\n";
       messages_.erase(messages_.size() - 1);
       return;
     }
@@ -74,11 +75,11 @@ class Chat {
         .stop_tokens = engine::stop_tokens(model_.decoder->config(), model_.text.tokenizer,
                                            model_.text.chat_template)};
     data::StreamDecoder stream(model_.text.tokenizer, true);
-    const auto groups = generation::generate(
-        *model_.decoder, {prompt}, settings, [&](std::size_t, std::size_t, std::int32_t token) {
-          std::cout << stream.push(token) << std::flush;
-          return !stop_;
-        });
+    const auto groups = generation::generate(*model_.decoder, {prompt}, settings,
+                                             [&](std::size_t, std::size_t, std::int32_t token) {
+                                               std::cout << stream.push(token) << std::flush;
+                                               return !stop_;
+                                             });
     std::cout << stream.finish() << std::endl;
     if (stop_) throw Interrupted("chat ended");
     messages_.push_back(
@@ -103,7 +104,8 @@ void add_chat(CLI::App& app, Chosen chosen) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   command->add_option("--temperature", options->temperature, "0 = greedy (0.7)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--top-p", options->top_p, "nucleus mass (0.95)")->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--top-p", options->top_p, "nucleus mass (0.95)")
+      ->check(CLI::Range(1e-9, 1.0));
   command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", options->seed, "seed of the draws (0)");

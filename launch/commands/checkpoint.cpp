@@ -1,9 +1,10 @@
 // `limbic checkpoint list|verify|show`: what lies in a run's checkpoints.
+#include "trainer/checkpoint/checkpoint.h"
+
 #include <iostream>
 
 #include "launch/commands/commands.h"
 #include "trainer/base/error.h"
-#include "trainer/checkpoint/checkpoint.h"
 
 namespace limbic::launch {
 namespace {
@@ -36,7 +37,9 @@ int show(const std::string& folder) {
   const checkpoint::LoadedCheckpoint loaded = checkpoint::load(folder);
   Json tensors = Json::object();
   for (const auto& tensor : loaded.tensors) tensors[tensor.name] = tensor.tensor.sizes().vec();
-  std::cout << Json{{"step", loaded.step}, {"info", loaded.info}, {"tensors", tensors},
+  std::cout << Json{{"step", loaded.step},
+                    {"info", loaded.info},
+                    {"tensors", tensors},
                     {"state", loaded.state}}
                    .dump(2)
             << "\n";

@@ -1,9 +1,8 @@
-// The subcommands of the binary. Each adds itself to the parser and, when chosen, runs and returns an
-// exit code; errors are thrown.
+// The subcommands of the binary. Each adds itself to the parser and, when chosen, runs and returns
+// an exit code; errors are thrown.
 #pragma once
 
 #include <CLI/CLI.hpp>
-
 #include <functional>
 #include <string>
 

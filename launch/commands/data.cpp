@@ -26,17 +26,21 @@ bool is_learned(const RunConfig& config, const std::string& dataset) {
 }
 
 Json stats_json(const data::LengthStats& s) {
-  return {{"min", s.min}, {"mean", s.mean}, {"p50", s.p50}, {"p90", s.p90}, {"p99", s.p99},
-          {"max", s.max}};
+  return {{"min", s.min}, {"mean", s.mean}, {"p50", s.p50},
+          {"p90", s.p90}, {"p99", s.p99},   {"max", s.max}};
 }
 
 Json report_json(const data::DataReport& report) {
   Json labels = Json::object();
   for (const auto& [column, counts] : report.labels) labels[column] = counts;
-  return {{"name", report.name},           {"rows", report.rows},
-          {"filtered", report.filtered},   {"bad_rows", report.bad_rows},
-          {"duplicates", report.duplicates}, {"problems", report.problems},
-          {"turns", stats_json(report.turns)}, {"characters", stats_json(report.characters)},
+  return {{"name", report.name},
+          {"rows", report.rows},
+          {"filtered", report.filtered},
+          {"bad_rows", report.bad_rows},
+          {"duplicates", report.duplicates},
+          {"problems", report.problems},
+          {"turns", stats_json(report.turns)},
+          {"characters", stats_json(report.characters)},
           {"labels", labels}};
 }
 
@@ -61,11 +65,12 @@ int check_data(const DataOptions& options) {
   std::int64_t bad = 0;
   Json all = Json::array();
   for (const auto& [name, dataset] : config.datasets) {
-    const data::DataReport report =
-        data::check_dataset(name, dataset, is_learned(config, name));
+    const data::DataReport report = data::check_dataset(name, dataset, is_learned(config, name));
     if (!report.ok()) bad += std::max<std::int64_t>(1, report.bad_rows);
-    if (options.json) all.push_back(report_json(report));
-    else print(report);
+    if (options.json)
+      all.push_back(report_json(report));
+    else
+      print(report);
   }
   if (options.json) std::cout << all.dump(2) << "\n";
   if (bad > 0) throw DataError(fmt::format("{}: got {} bad rows, want none", options.config, bad));

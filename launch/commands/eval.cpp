@@ -4,8 +4,8 @@
 #include <iostream>
 
 #include "launch/commands/commands.h"
-#include "launch/stage_runner.h"
 #include "launch/signals.h"
+#include "launch/stage_runner.h"
 #include "launch/world.h"
 #include "rl/eval/eval_stage.h"
 #include "trainer/base/error.h"
@@ -50,7 +50,8 @@ class EvalCommand {
         any = true;
       }
     }
-    if (!any) throw ConfigError(options_.config + ": got no eval section and no eval stage, want one");
+    if (!any)
+      throw ConfigError(options_.config + ": got no eval section and no eval stage, want one");
   }
 
  private:
@@ -61,10 +62,10 @@ class EvalCommand {
 
   void load() {
     text_ = std::make_unique<Text>(load_text(config_.model.path, config_.model.chat_template));
-    decoder_ = load_decoder(config_.model.path, config_.model.init,
-                                  static_cast<std::uint64_t>(config_.run.seed),
-                                  compute_type(config_.run.dtype), pick_device(config_.run.device),
-                                  model::WeightUse::kFrozen);
+    decoder_ =
+        load_decoder(config_.model.path, config_.model.init,
+                     static_cast<std::uint64_t>(config_.run.seed), compute_type(config_.run.dtype),
+                     pick_device(config_.run.device), model::WeightUse::kFrozen);
     if (!config_.model.adapter.empty()) {
       model::load_adapter(*decoder_, config_.model.adapter, false);
     }
@@ -74,26 +75,25 @@ class EvalCommand {
     DatasetStore datasets(config_);
     metrics::MetricsLog silent("", false);
     metrics::Progress progress(comm_.rank() == 0, isatty(STDERR_FILENO) != 0);
-    engine::RunContext context{
-        .communicator = comm_,
-        .decoder = *decoder_,
-        .tokenizer = text_->tokenizer,
-        .chat_template = text_->chat_template,
-        .template_variables = config_.model.template_variables,
-        .dataset = [&](const std::string& dataset) -> const data::Dataset& {
-          return datasets.get(dataset);
-        },
-        .rewards = config_.rewards,
-        .metrics = silent,
-        .completions = silent,
-        .progress = progress,
-        .parallelism = {},
-        .run_folder = config_.output(),
-        .stage_name = name,
-        .config_hash = "",
-        .seed = static_cast<std::uint64_t>(config_.run.seed),
-        .resume_from = "",
-        .stop_requested = stop_};
+    engine::RunContext context{.communicator = comm_,
+                               .decoder = *decoder_,
+                               .tokenizer = text_->tokenizer,
+                               .chat_template = text_->chat_template,
+                               .template_variables = config_.model.template_variables,
+                               .dataset = [&](const std::string& dataset) -> const data::Dataset& {
+                                 return datasets.get(dataset);
+                               },
+                               .rewards = config_.rewards,
+                               .metrics = silent,
+                               .completions = silent,
+                               .progress = progress,
+                               .parallelism = {},
+                               .run_folder = config_.output(),
+                               .stage_name = name,
+                               .config_hash = "",
+                               .seed = static_cast<std::uint64_t>(config_.run.seed),
+                               .resume_from = "",
+                               .stop_requested = stop_};
     eval::run_eval(context, options, folder(name));
     if (comm_.rank() == 0) show_files(name);
   }
@@ -121,7 +121,9 @@ class EvalCommand {
 void add_eval(CLI::App& app, Chosen chosen) {
   auto* command = app.add_subcommand("eval", "measure a model on labelled data");
   auto options = std::make_shared<EvalOptions>();
-  command->add_option("config", options->config, "experiment file: its eval section, else its eval stages")
+  command
+      ->add_option("config", options->config,
+                   "experiment file: its eval section, else its eval stages")
       ->required();
   command->add_option("overrides", options->overrides, "section.key=value");
   command->add_flag("--json", options->json, "print the table as JSON");

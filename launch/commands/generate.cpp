@@ -31,7 +31,9 @@ Json completion_json(const LoadedModel& model, const generation::Completion& com
 int generate(const GenerateOptions& options) {
   const LoadedModel model = load_model(options.model);
   const generation::GenerationConfig settings{
-      .sampling = {.temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k},
+      .sampling = {.temperature = options.temperature,
+                   .top_p = options.top_p,
+                   .top_k = options.top_k},
       .max_new_tokens = options.max_new_tokens,
       .group = options.n,
       .stop_tokens = engine::stop_tokens(model.decoder->config(), model.text.tokenizer,
@@ -49,10 +51,11 @@ int generate(const GenerateOptions& options) {
       prompts.push_back({.ids = prompt_ids(model.text, row.row, vocabulary),
                          .seed = derive_seed(options.seed, "generate", index++)});
       if (static_cast<std::int64_t>(prompts.back().ids.size()) > room) {
-        data::fail_row(row.row,
-                       fmt::format("got a prompt of {} tokens, want at most {} (the model's positions "
-                                   "less --max-new-tokens)",
-                                   prompts.back().ids.size(), room));
+        data::fail_row(
+            row.row,
+            fmt::format("got a prompt of {} tokens, want at most {} (the model's positions "
+                        "less --max-new-tokens)",
+                        prompts.back().ids.size(), room));
       }
     }
     std::vector<NewFields> fields;
@@ -74,7 +77,8 @@ void add_generate(CLI::App& app, Chosen chosen) {
   auto* command = app.add_subcommand("generate", "batch generation");
   auto options = std::make_shared<GenerateOptions>();
   add_model_options(*command, options->model);
-  command->add_option("--input", options->input, "rows of {\"prompt\"}, {\"messages\"} or {\"ids\"}")
+  command
+      ->add_option("--input", options->input, "rows of {\"prompt\"}, {\"messages\"} or {\"ids\"}")
       ->required();
   command->add_option("--output", options->output, "rows with completions")->required();
   command->add_option("--max-new-tokens", options->max_new_tokens, "longest completion (256)")
@@ -89,8 +93,7 @@ void add_generate(CLI::App& app, Chosen chosen) {
   command->add_option("--seed", options->seed, "seed of the draws (0)");
   command->add_option("--batch", options->batch, "sequences decoded at a time (64)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command->add_flag("--ignore-eos", options->ignore_eos,
-                    "end tokens may be drawn and end nothing");
+  command->add_flag("--ignore-eos", options->ignore_eos, "end tokens may be drawn and end nothing");
   add_example(*command,
               "limbic generate --model models/SmolLM2-135M-Instruct --input rows.jsonl --output "
               "out.jsonl --temperature 0 --max-new-tokens 64");

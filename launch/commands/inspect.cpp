@@ -28,10 +28,11 @@ Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
     std::int64_t elements = 1;
     for (const std::int64_t size : slot.shape) elements *= size;
     out.model += elements;
-    const bool in_layer = slot.linear != nullptr && !slot.is_bias &&
-                          slot.name.find(".layers.") != std::string::npos;
+    const bool in_layer =
+        slot.linear != nullptr && !slot.is_bias && slot.name.find(".layers.") != std::string::npos;
     if (!config.lora || !in_layer) continue;
-    const std::string module = slot.name.substr(0, slot.name.size() - std::string(".weight").size());
+    const std::string module =
+        slot.name.substr(0, slot.name.size() - std::string(".weight").size());
     for (const std::string& target : config.lora->target_modules) {
       if (target != "all-linear" && !module.ends_with("." + target)) continue;
       out.trained += config.lora->r * (slot.shape[0] + slot.shape[1]);
@@ -54,7 +55,8 @@ void show_memory(const Parameters& parameters, const RunConfig& config, int worl
   std::cout << fmt::format("parameters {} in the model, {} trained ({:.2f} %)\n", parameters.model,
                            parameters.trained, 100.0 * trained / model);
   std::cout << fmt::format(
-      "memory     per rank: model {:.0f} MB, trained weights {:.0f} MB, gradients {:.0f} MB, moments "
+      "memory     per rank: model {:.0f} MB, trained weights {:.0f} MB, gradients {:.0f} MB, "
+      "moments "
       "{:.0f} MB, and activations\n",
       compute * mb, trained * 4 * mb, trained * 4 * mb, trained * 8 / share * mb);
 }
@@ -65,10 +67,12 @@ void show_example(const data::Example& example, const data::Tokenizer& tokenizer
   while (begin < example.ids.size()) {
     std::size_t end = begin;
     while (end < example.ids.size() && example.loss_mask[end] == example.loss_mask[begin]) ++end;
-    const std::string text = tokenizer.decode(
-        std::span(example.ids).subspan(begin, end - begin), false);
-    if (example.loss_mask[begin] == 0) std::cout << text;
-    else std::cout << (colour ? "\x1b[32m" : "[[") << text << (colour ? "\x1b[0m" : "]]");
+    const std::string text =
+        tokenizer.decode(std::span(example.ids).subspan(begin, end - begin), false);
+    if (example.loss_mask[begin] == 0)
+      std::cout << text;
+    else
+      std::cout << (colour ? "\x1b[32m" : "[[") << text << (colour ? "\x1b[0m" : "]]");
     begin = end;
   }
   std::cout << "\n\n";
@@ -104,9 +108,11 @@ class Inspection {
       std::cout << fmt::format("steps      {}\n", sft::total_steps(*sft, rows.size(), world_));
       const std::vector<data::Example> batch = sft::first_batch(context, *sft);
       std::int64_t tokens = 0;
-      for (const data::Example& example : batch) tokens += static_cast<std::int64_t>(example.ids.size());
-      std::cout << fmt::format("first step {} rows, {} tokens on this rank; the learned part is {}\n\n",
-                               batch.size(), tokens, colour_ ? "green" : "in [[ ]]");
+      for (const data::Example& example : batch)
+        tokens += static_cast<std::int64_t>(example.ids.size());
+      std::cout << fmt::format(
+          "first step {} rows, {} tokens on this rank; the learned part is {}\n\n", batch.size(),
+          tokens, colour_ ? "green" : "in [[ ]]");
       for (std::size_t i = 0; i < std::min(kShownRows, batch.size()); ++i) {
         show_example(batch[i], text_.tokenizer, colour_);
       }
@@ -114,9 +120,9 @@ class Inspection {
       std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
                                rl::total_steps(*grpo, rows.size(), world_),
                                rl::prompts_per_rollout(*grpo, world_), grpo->num_generations);
-      const std::int64_t room = std::min(grpo->train.max_length,
-                                         decoder_.config().max_position_embeddings) -
-                                grpo->max_completion_length;
+      const std::int64_t room =
+          std::min(grpo->train.max_length, decoder_.config().max_position_embeddings) -
+          grpo->max_completion_length;
       const auto prompts = engine::encode_prompts(context, rows, {room, grpo->train.overlong});
       std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
     }

@@ -32,9 +32,9 @@ int merge(const MergeOptions& options) {
   }();
   fs::remove_all(options.output);
   fs::rename(aside, options.output);
-  std::cout << fmt::format(
-      "{}: {} modules merged, largest change {:.3g}, relative change {:.3g}\n", options.output,
-      report.modules, report.largest_change, report.relative_change);
+  std::cout << fmt::format("{}: {} modules merged, largest change {:.3g}, relative change {:.3g}\n",
+                           options.output, report.modules, report.largest_change,
+                           report.relative_change);
   return 0;
 }
 
@@ -51,8 +51,9 @@ void add_merge(CLI::App& app, Chosen chosen) {
                                                {"bfloat16", Dtype::kBfloat16}};
   command->add_option("--dtype", options->dtype, "float32 or bfloat16 (float32)")
       ->transform(CLI::CheckedTransformer(dtypes));
-  add_example(*command, "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
-                        "--output merged");
+  add_example(*command,
+              "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
+              "--output merged");
   command->callback([options, &chosen] { chosen = [options] { return merge(*options); }; });
 }
 

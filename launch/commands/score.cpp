@@ -16,7 +16,8 @@ struct ScoreOptions {
   std::vector<std::string> overrides;
 };
 
-// One completion as text: a string, or {"text": ..., "ids"?, "finish_reason"?} as `generate` writes.
+// One completion as text: a string, or {"text": ..., "ids"?, "finish_reason"?} as `generate`
+// writes.
 rewards::Completion completion_of(const data::Row& row, const Json& value) {
   rewards::Completion out;
   if (value.is_string()) {
@@ -30,7 +31,8 @@ rewards::Completion completion_of(const data::Row& row, const Json& value) {
   out.text = value["text"].get<std::string>();
   if (value.contains("ids")) {
     for (const Json& id : value["ids"]) {
-      if (!id.is_number_integer()) data::fail_row(row, "got ids that are no numbers in a completion");
+      if (!id.is_number_integer())
+        data::fail_row(row, "got ids that are no numbers in a completion");
       out.ids.push_back(id.get<std::int32_t>());
     }
   }
@@ -55,8 +57,8 @@ std::vector<rewards::Completion> completions_of(const data::Row& row) {
     }
     for (const Json& value : *list) out.push_back(completion_of(row, value));
   } else {
-    out.push_back(completion_of(
-        row, data::want_column(row, "completion", "completion or completions")));
+    out.push_back(
+        completion_of(row, data::want_column(row, "completion", "completion or completions")));
   }
   const std::string group = fmt::format("{}:{}", row.file, row.line);
   for (std::size_t i = 0; i < out.size(); ++i) {
@@ -85,24 +87,26 @@ int score(const ScoreOptions& options) {
   RewardsFile file = load_rewards_file(options.rewards, options.overrides);
   const auto scorer = rewards::make_scorer(file.rewards, file.context);
   scorer->connect();
-  transform_rows(options.input, options.output, kRowsAtATime, [&](const std::vector<RowText>& rows) {
-    std::vector<rewards::Completion> batch;
-    std::vector<std::size_t> counts;
-    for (const RowText& row : rows) {
-      std::vector<rewards::Completion> completions = completions_of(row.row);
-      counts.push_back(completions.size());
-      std::move(completions.begin(), completions.end(), std::back_inserter(batch));
-    }
-    const std::vector<rewards::Score> scores = scorer->score(batch, 0);
-    std::vector<NewFields> fields;
-    std::size_t next = 0;
-    for (const std::size_t count : counts) {
-      Json list = Json::array();
-      for (std::size_t i = 0; i < count; ++i) list.push_back(to_json(scores[next++]));
-      fields.push_back({{"scores", list.dump()}});
-    }
-    return fields;
-  });
+  transform_rows(options.input, options.output, kRowsAtATime,
+                 [&](const std::vector<RowText>& rows) {
+                   std::vector<rewards::Completion> batch;
+                   std::vector<std::size_t> counts;
+                   for (const RowText& row : rows) {
+                     std::vector<rewards::Completion> completions = completions_of(row.row);
+                     counts.push_back(completions.size());
+                     std::move(completions.begin(), completions.end(), std::back_inserter(batch));
+                   }
+                   const std::vector<rewards::Score> scores = scorer->score(batch, 0);
+                   std::vector<NewFields> fields;
+                   std::size_t next = 0;
+                   for (const std::size_t count : counts) {
+                     Json list = Json::array();
+                     for (std::size_t i = 0; i < count; ++i)
+                       list.push_back(to_json(scores[next++]));
+                     fields.push_back({{"scores", list.dump()}});
+                   }
+                   return fields;
+                 });
   return 0;
 }
 
@@ -115,8 +119,9 @@ void add_score(CLI::App& app, Chosen chosen) {
   command->add_option("--input", options->input, "rows with completion or completions")->required();
   command->add_option("--output", options->output, "rows with scores")->required();
   command->add_option("overrides", options->overrides, "section.key=value");
-  add_example(*command, "limbic score --rewards configs/quickstart_rewards.yaml --input rows.jsonl "
-                        "--output scored.jsonl");
+  add_example(*command,
+              "limbic score --rewards configs/quickstart_rewards.yaml --input rows.jsonl "
+              "--output scored.jsonl");
   command->callback([options, &chosen] { chosen = [options] { return score(*options); }; });
 }
 

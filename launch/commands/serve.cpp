@@ -31,7 +31,8 @@ void add_serve(CLI::App& app, Chosen chosen) {
   auto overrides = std::make_shared<std::vector<std::string>>();
   command->add_option("config", *path, "any file with a rewards section")->required();
   command->add_option("overrides", *overrides, "section.key=value");
-  add_example(*command, "limbic serve configs/quickstart_rewards.yaml serve.address=127.0.0.1:50051");
+  add_example(*command,
+              "limbic serve configs/quickstart_rewards.yaml serve.address=127.0.0.1:50051");
   command->callback(
       [=, &chosen] { chosen = [path, overrides] { return serve(*path, *overrides); }; });
 }

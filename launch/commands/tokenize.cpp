@@ -44,10 +44,12 @@ void add_tokenize(CLI::App& app, Chosen chosen) {
   command->add_option("--model", options->model, "Hugging Face model folder")->required();
   command->add_option("--chat-template", options->chat_template,
                       "file that replaces the folder's chat template");
-  command->add_option("--input", options->input, "rows of {\"text\"} or {\"messages\"}")->required();
+  command->add_option("--input", options->input, "rows of {\"text\"} or {\"messages\"}")
+      ->required();
   command->add_option("--output", options->output, "rows with ids")->required();
-  add_example(*command, "limbic tokenize --model models/SmolLM2-135M-Instruct --input rows.jsonl "
-                        "--output ids.jsonl");
+  add_example(*command,
+              "limbic tokenize --model models/SmolLM2-135M-Instruct --input rows.jsonl "
+              "--output ids.jsonl");
   command->callback([options, &chosen] { chosen = [options] { return tokenize(*options); }; });
 }
 

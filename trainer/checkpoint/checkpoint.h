@@ -1,7 +1,7 @@
 // Checkpoints of one stage: FOLDER/step-00000100/ with the state of every rank that owns any, and a
-// manifest with sizes and SHA-256 of all files. A checkpoint exists when its manifest does: files are
-// written aside, synced and renamed, the manifest last.
-// See `reliability.md` of the reference notes, section 3, for the failure model.
+// manifest with sizes and SHA-256 of all files. A checkpoint exists when its manifest does: files
+// are written aside, synced and renamed, the manifest last. See `reliability.md` of the reference
+// notes, section 3, for the failure model.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct LoadedCheckpoint {
 };
 
 // Every rank must call; rank 0 writes what is the same on all ranks. Keeps the newest `keep`
-// checkpoints (older ones are removed after the new one stands) and never removes the only good one.
-// Throws DataError when the disk refuses (on all ranks); the earlier checkpoints stay usable.
+// checkpoints (older ones are removed after the new one stands) and never removes the only good
+// one. Throws DataError when the disk refuses (on all ranks); the earlier checkpoints stay usable.
 void save_replicated(parallel::Communicator& communicator, const std::string& folder,
                      std::int64_t step, const CheckpointContent& content, const Json& info,
                      std::int64_t keep);
@@ -45,7 +45,7 @@ std::optional<LoadedCheckpoint> load_latest(parallel::Communicator& communicator
 LoadedCheckpoint load(const std::string& step_folder);
 
 struct Verdict {
-  std::string folder;   // step folder
+  std::string folder;  // step folder
   std::int64_t step = 0;
   std::string problem;  // empty = every hash matches
 };

@@ -38,7 +38,7 @@ struct RunContext {
   Parallelism parallelism;
   std::string run_folder;  // `run.output`
   std::string stage_name;
-  std::string config_hash;  // of everything that changes numbers; part of each checkpoint
+  std::string config_hash;      // of everything that changes numbers; part of each checkpoint
   std::int64_t steps_done = 0;  // optimizer steps of the stages before this one
   std::uint64_t seed = 0;
   bool resume = true;                       // continue from the stage's newest checkpoint

@@ -63,12 +63,12 @@ class TrainEngine {
   parallel::Communicator& communicator_;
   double max_grad_norm_;
   Parallelism parallelism_;
-  bool sharded_;             // each rank updates its own share
-  std::int64_t elements_;    // of all leaves
-  std::int64_t shard_;       // elements that this rank updates; all of them when not sharded
+  bool sharded_;           // each rank updates its own share
+  std::int64_t elements_;  // of all leaves
+  std::int64_t shard_;     // elements that this rank updates; all of them when not sharded
   std::vector<at::Tensor> leaves_;
-  at::Tensor weights_;    // [elements, padded to shards] float32
-  at::Tensor gradients_;  // the same
+  at::Tensor weights_;                    // [elements, padded to shards] float32
+  at::Tensor gradients_;                  // the same
   at::Tensor my_weights_, my_gradients_;  // [shard] views when not sharded
   optim::Adamw optimizer_;
 };

@@ -30,6 +30,7 @@ class Progress {
   bool open_ = false;
   std::string stage_, headline_;
   std::int64_t total_ = 0;
+  std::int64_t last_step_ = 0;
   double average_seconds_ = 0.0;  // per step
   double average_rate_ = 0.0;     // tokens per second
   std::chrono::steady_clock::time_point last_plain_;

@@ -1,0 +1,30 @@
+// One checkpoint on disk: FOLDER/step-00000100/{state.safetensors, state.json, MANIFEST.json}.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace limbic::checkpoint {
+
+inline constexpr std::int64_t kSchemaVersion = 1;
+
+std::string step_name(std::int64_t step);
+// Steps below a stage folder, newest first; unfinished ones are not among them.
+std::vector<std::pair<std::int64_t, std::string>> steps_below(const std::string& folder);
+
+// Writes aside, syncs, hashes, renames; an existing folder of the step is replaced. Throws
+// DataError.
+void write_step(const std::string& folder, std::int64_t step, const CheckpointContent& content,
+                const Json& info);
+// Removes what interrupted saves left.
+void remove_unfinished(const std::string& folder);
+
+// Throws DataError naming the file when a file is missing or differs from the manifest.
+Json read_manifest(const std::string& step_folder);
+void check_files(const std::string& step_folder, const Json& manifest);
+
+}  // namespace limbic::checkpoint
