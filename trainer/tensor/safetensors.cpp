@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -47,29 +48,33 @@ const char* name_of(at::ScalarType type) {
   return "";
 }
 
-[[noreturn]] void broken(const std::string& path, const std::string& what) {
-  throw DataError(
-      fmt::format("{}: got a broken safetensors file ({}), want an intact one", path, what));
+constexpr const char* kFile = "safetensors file";
+constexpr const char* kIndex = "index of safetensors files";
+
+[[noreturn]] void broken(const std::string& path, const std::string& what,
+                         const char* kind = kFile) {
+  throw DataError(fmt::format("{}: got a broken {} ({}), want an intact one", path, kind, what));
 }
 
 // Refuses duplicate keys, which plain parsing would merge silently.
-Json parse_header(const std::string& path, const char* begin, std::uint64_t size) {
+Json parse_strictly(const std::string& path, const char* begin, std::uint64_t size,
+                    const char* kind) {
   std::vector<std::set<std::string>> keys;
   const auto callback = [&](int, nlohmann::json::parse_event_t event, Json& parsed) {
     using Event = nlohmann::json::parse_event_t;
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      broken(path, "the key '" + parsed.get<std::string>() + "' twice in the header");
+      broken(path, "the key '" + parsed.get<std::string>() + "' twice", kind);
     }
     return true;
   };
   try {
     Json json = Json::parse(begin, begin + size, callback);
-    if (!json.is_object()) broken(path, "the header is no JSON object");
+    if (!json.is_object()) broken(path, "no JSON object where one belongs", kind);
     return json;
   } catch (const Json::exception& error) {
-    broken(path, fmt::format("the header is no JSON: {}", error.what()));
+    broken(path, fmt::format("no JSON where an object belongs: {}", error.what()), kind);
   }
 }
 
@@ -79,6 +84,48 @@ std::uint64_t unsigned_of(const std::string& path, const std::string& name, cons
                              value.dump()));
   }
   return value.get<std::uint64_t>();
+}
+
+struct ParsedEntry {
+  at::ScalarType type;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin, end;
+};
+
+ParsedEntry parse_entry(const std::string& path, const std::string& name, const Json& value) {
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets") || value.size() != 3 || !value["dtype"].is_string() ||
+      !value["shape"].is_array() || !value["data_offsets"].is_array() ||
+      value["data_offsets"].size() != 2) {
+    broken(path, fmt::format("tensor '{}' lacks dtype, shape or data_offsets", name));
+  }
+  ParsedEntry entry{};
+  const std::string type = value["dtype"].get<std::string>();
+  const TypeName* known = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                       [&](const TypeName& item) { return type == item.name; });
+  if (known == std::end(kTypes)) {
+    broken(path, fmt::format("tensor '{}' has the unknown dtype '{}'", name, type));
+  }
+  entry.type = known->type;
+  std::uint64_t bytes_needed = c10::elementSize(entry.type);
+  std::uint64_t stride = 1;
+  for (const Json& dimension : value["shape"]) {
+    const std::uint64_t extent = unsigned_of(path, name, dimension);
+    // An extent of 0 must not hide others that no tensor could have.
+    if (__builtin_mul_overflow(bytes_needed, extent, &bytes_needed) ||
+        __builtin_mul_overflow(stride, std::max<std::uint64_t>(1, extent), &stride) ||
+        stride > INT64_MAX) {
+      broken(path, fmt::format("tensor '{}' has a shape that overflows", name));
+    }
+    entry.shape.push_back(static_cast<std::int64_t>(extent));
+  }
+  entry.begin = unsigned_of(path, name, value["data_offsets"][0]);
+  entry.end = unsigned_of(path, name, value["data_offsets"][1]);
+  if (entry.begin > entry.end || entry.end - entry.begin != bytes_needed) {
+    broken(path, fmt::format("tensor '{}' occupies {} to {}, its shape needs {} bytes", name,
+                             entry.begin, entry.end, bytes_needed));
+  }
+  return entry;
 }
 
 }  // namespace
@@ -122,8 +169,7 @@ void SafetensorsFile::read_header(const std::string& path) {
     broken(path, fmt::format("a header of {} bytes in a file of {}", length, mapping_->size));
   }
   data_offset_ = 8 + length;
-  const Json header = parse_header(path, bytes + 8, length);
-  std::vector<std::pair<std::uint64_t, std::string>> order;
+  const Json header = parse_strictly(path, bytes + 8, length, kFile);
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       if (!value.is_object()) broken(path, "__metadata__ is no object");
@@ -133,37 +179,15 @@ void SafetensorsFile::read_header(const std::string& path) {
       }
       continue;
     }
-    if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
-        !value.contains("data_offsets") || value.size() != 3 || !value["dtype"].is_string() ||
-        !value["shape"].is_array() || !value["data_offsets"].is_array() ||
-        value["data_offsets"].size() != 2) {
-      broken(path, fmt::format("tensor '{}' lacks dtype, shape or data_offsets", name));
-    }
-    Entry entry{};
-    const std::string type = value["dtype"].get<std::string>();
-    const TypeName* known = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                         [&](const TypeName& item) { return type == item.name; });
-    if (known == std::end(kTypes)) {
-      broken(path, fmt::format("tensor '{}' has the unknown dtype '{}'", name, type));
-    }
-    entry.type = known->type;
-    std::uint64_t bytes_needed = c10::elementSize(entry.type);
-    for (const Json& dimension : value["shape"]) {
-      const std::uint64_t extent = unsigned_of(path, name, dimension);
-      if (__builtin_mul_overflow(bytes_needed, extent, &bytes_needed) || extent > INT64_MAX) {
-        broken(path, fmt::format("tensor '{}' has a shape that overflows", name));
-      }
-      entry.shape.push_back(static_cast<std::int64_t>(extent));
-    }
-    entry.begin = unsigned_of(path, name, value["data_offsets"][0]);
-    entry.end = unsigned_of(path, name, value["data_offsets"][1]);
-    if (entry.begin > entry.end || entry.end - entry.begin != bytes_needed) {
-      broken(path, fmt::format("tensor '{}' occupies {} to {}, its shape needs {} bytes", name,
-                               entry.begin, entry.end, bytes_needed));
-    }
-    order.emplace_back(entry.begin, name);
-    entries_.emplace(name, std::move(entry));
+    ParsedEntry entry = parse_entry(path, name, value);
+    entries_.emplace(name, Entry{entry.type, std::move(entry.shape), entry.begin, entry.end});
   }
+  check_ranges(path);
+}
+
+void SafetensorsFile::check_ranges(const std::string& path) {
+  std::vector<std::pair<std::uint64_t, std::string>> order;
+  for (const auto& [name, entry] : entries_) order.emplace_back(entry.begin, name);
   std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
     return std::pair(a.first, entries_.at(a.second).end) <
            std::pair(b.first, entries_.at(b.second).end);
@@ -219,7 +243,7 @@ SafetensorsFolder SafetensorsFolder::open(const std::string& folder) {
                     folder));
   }
   const std::string text = read_file(index);
-  const Json json = parse_header(index, text.data(), text.size());
+  const Json json = parse_strictly(index, text.data(), text.size(), kIndex);
   if (!json.contains("weight_map") || !json["weight_map"].is_object()) {
     throw DataError(
         fmt::format("{}: got no weight_map, want tensor names with their files", index));

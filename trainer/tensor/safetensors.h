@@ -41,6 +41,7 @@ class SafetensorsFile {
     std::uint64_t begin, end;  // in the data section
   };
   void read_header(const std::string& path);
+  void check_ranges(const std::string& path);
 
   std::string path_;
   std::shared_ptr<Mapping> mapping_;

@@ -111,8 +111,8 @@ struct Kernels {
   // Double-precision sum of squares.
   double (*sum_of_squares)(const float* values, std::int64_t begin, std::int64_t end);
   // exp(values - shift) into out; returns the sum.
-  float (*exp_shifted)(const float* values, float shift, float inverse_temperature, float* out,
-                       std::int64_t count);
+  double (*exp_shifted)(const float* values, float shift, float inverse_temperature, float* out,
+                        std::int64_t count);
 };
 
 // The best set that this CPU can run.
