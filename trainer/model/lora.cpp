@@ -79,6 +79,8 @@ void set_trained(Decoder& decoder, bool trained) {
   }
 }
 
+// Throws E when a target names no module.
+template <class E>
 void mark_targets(Decoder& decoder, const LoraConfig& config, const std::string& where) {
   for (const std::string& target : config.target_modules) {
     bool found = false;
@@ -90,7 +92,7 @@ void mark_targets(Decoder& decoder, const LoraConfig& config, const std::string&
       }
     }
     if (!found) {
-      throw ConfigError(
+      throw E(
           fmt::format("{}target_modules: got '{}', want all-linear or names among "
                       "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
                       where, target));
@@ -107,13 +109,27 @@ Json read_json(const std::string& path) {
   }
 }
 
+// target_modules of a PEFT file; empty when it is neither "all-linear" nor a list of names.
+std::vector<std::string> names_of(const Json& targets) {
+  if (targets == "all-linear") return {"all-linear"};
+  std::vector<std::string> names;
+  if (!targets.is_array()) return names;
+  for (const Json& item : targets) {
+    if (!item.is_string()) return {};
+    names.push_back(item.get<std::string>());
+  }
+  return names;
+}
+
 LoraConfig parse_adapter_config(const std::string& path) {
   const Json json = read_json(path);
   const auto refuse = [&](const char* key, const std::string& want) {
     throw DataError(fmt::format("{}: {}: got {}, want {}", path, key,
                                 json.contains(key) ? json.at(key).dump() : "nothing", want));
   };
-  if (json.value("peft_type", "") != "LORA") refuse("peft_type", "\"LORA\"");
+  if (!json.contains("peft_type") || json.at("peft_type") != "LORA") {
+    refuse("peft_type", "\"LORA\"");
+  }
   for (const char* key : {"use_dora", "fan_in_fan_out"}) {
     if (json.contains(key) && json.at(key) == true) refuse(key, "false");
   }
@@ -124,20 +140,52 @@ LoraConfig parse_adapter_config(const std::string& path) {
   }
   if (json.contains("bias") && json.at("bias") != "none") refuse("bias", "\"none\"");
   LoraConfig config;
-  if (!json.contains("r") || !json.at("r").is_number_integer()) refuse("r", "a whole number");
+  if (!json.contains("r") || !json.at("r").is_number_unsigned() || json.at("r") == 0 ||
+      json.at("r") > 4096) {
+    refuse("r", "a whole number from 1 to 4096");
+  }
   config.r = json.at("r").get<std::int64_t>();
-  if (!json.contains("lora_alpha") || !json.at("lora_alpha").is_number()) {
-    refuse("lora_alpha", "a number");
+  if (!json.contains("lora_alpha") || !json.at("lora_alpha").is_number() ||
+      json.at("lora_alpha") <= 0) {
+    refuse("lora_alpha", "a number above 0");
   }
   config.alpha = json.at("lora_alpha").get<double>();
-  config.dropout = json.value("lora_dropout", 0.0);
-  config.use_rslora = json.value("use_rslora", false);
-  if (!json.contains("target_modules")) refuse("target_modules", "a list of names");
-  const Json& targets = json.at("target_modules");
-  if (targets.is_string() && targets != "all-linear") refuse("target_modules", "a list of names");
-  config.target_modules = targets.is_string() ? std::vector<std::string>{"all-linear"}
-                                              : targets.get<std::vector<std::string>>();
+  if (json.contains("lora_dropout")) {
+    const Json& dropout = json.at("lora_dropout");
+    if (!dropout.is_number() || dropout < 0 || dropout >= 1) {
+      refuse("lora_dropout", "a number from 0 to below 1");
+    }
+    config.dropout = dropout.get<double>();
+  }
+  if (json.contains("use_rslora")) {
+    if (!json.at("use_rslora").is_boolean()) refuse("use_rslora", "true or false");
+    config.use_rslora = json.at("use_rslora").get<bool>();
+  }
+  config.target_modules = json.contains("target_modules") ? names_of(json.at("target_modules"))
+                                                          : std::vector<std::string>{};
+  if (config.target_modules.empty()) refuse("target_modules", "a list of names");
   return config;
+}
+
+// "q_proj" where every layer's q_proj has an adapter, else the full names of those that have one.
+std::set<std::string> adapted_modules(Decoder& decoder) {
+  const auto short_name = [](const LinearPart& part) {
+    return part.name.substr(part.name.rfind('.') + 1);
+  };
+  std::set<std::string> partial;
+  for (Linear* linear : adaptable(decoder)) {
+    for (const LinearPart& part : linear->parts) {
+      if (!part.adapted) partial.insert(short_name(part));
+    }
+  }
+  std::set<std::string> names;
+  for (Linear* linear : adaptable(decoder)) {
+    for (const LinearPart& part : linear->parts) {
+      if (!part.adapted) continue;
+      names.insert(partial.contains(short_name(part)) ? part.name : short_name(part));
+    }
+  }
+  return names;
 }
 
 }  // namespace
@@ -158,7 +206,7 @@ void describe(Fields& f, LoraConfig& c) {
 
 void attach_lora(Decoder& decoder, const LoraConfig& config, std::uint64_t seed, bool trained) {
   at::NoGradGuard no_grad;
-  mark_targets(decoder, config, "lora.");
+  mark_targets<ConfigError>(decoder, config, "lora.");
   for_each_adapter(
       decoder, &Adapter::a, &Adapter::b,
       [&](Linear& linear, const LinearPart& part, at::Tensor a, const at::Tensor&) {
@@ -177,7 +225,7 @@ LoraConfig load_adapter(Decoder& decoder, const std::string& folder, bool traine
     throw DataError(fmt::format("{}: got no adapter_config.json, want a PEFT folder", folder));
   }
   const LoraConfig config = parse_adapter_config(folder + "/adapter_config.json");
-  mark_targets(decoder, config, folder + "/adapter_config.json: ");
+  mark_targets<DataError>(decoder, config, folder + "/adapter_config.json: ");
   const std::string path = folder + "/adapter_model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
   std::set<std::string> unused;
@@ -242,12 +290,6 @@ NamedTensors export_adapter_gradients(const Decoder& decoder) {
 
 void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::string& folder,
                   const std::string& base_model) {
-  std::set<std::string> modules;
-  for (Linear* linear : adaptable(const_cast<Decoder&>(decoder))) {
-    for (const LinearPart& part : linear->parts) {
-      if (part.adapted) modules.insert(part.name.substr(part.name.rfind('.') + 1));
-    }
-  }
   const Json json = {{"peft_type", "LORA"},
                      {"task_type", "CAUSAL_LM"},
                      {"base_model_name_or_path", base_model},
@@ -256,7 +298,7 @@ void save_adapter(const Decoder& decoder, const LoraConfig& config, const std::s
                      {"r", config.r},
                      {"lora_alpha", config.alpha},
                      {"lora_dropout", config.dropout},
-                     {"target_modules", modules},
+                     {"target_modules", adapted_modules(const_cast<Decoder&>(decoder))},
                      {"bias", "none"},
                      {"fan_in_fan_out", false},
                      {"use_rslora", config.use_rslora},

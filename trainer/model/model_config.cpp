@@ -18,6 +18,9 @@ class Reader {
 
   bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
 
+  // The key stands in the file, be it null.
+  bool names(const char* key) const { return json_.contains(key); }
+
   std::int64_t size(const char* key) const {
     if (!has(key)) fail(key, "nothing", "a positive whole number");
     const Json& value = json_.at(key);
@@ -34,9 +37,15 @@ class Reader {
     if (!json_.at(key).is_number()) fail(key, json_.at(key).dump(), "a number");
     return json_.at(key).get<double>();
   }
-  double number(const char* key) const {
-    if (!has(key)) fail(key, "nothing", "a number");
-    return number_or(key, 0);
+  double positive(const char* key) const {
+    if (!has(key)) fail(key, "nothing", "a number above 0");
+    return positive_or(key, 0);
+  }
+  double positive_or(const char* key, double other) const {
+    if (!has(key)) return other;
+    const double value = number_or(key, other);
+    if (!(value > 0.0)) fail(key, json_.at(key).dump(), "a number above 0");
+    return value;
   }
   bool flag_or(const char* key, bool other) const {
     if (!has(key)) return other;
@@ -63,11 +72,11 @@ class Reader {
 
 RopeConfig read_rope(const Reader& config) {
   RopeConfig rope;
-  rope.theta = config.number_or("rope_theta", rope.theta);
+  rope.theta = config.positive_or("rope_theta", rope.theta);
   const char* key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!config.has(key)) return rope;
   const Reader section = config.section(key);
-  rope.theta = section.number_or("rope_theta", rope.theta);
+  rope.theta = section.positive_or("rope_theta", rope.theta);
   const std::string kind = section.text_or("rope_type", section.text_or("type", "default"));
   if (section.has("mrope_section")) {
     section.fail("mrope_section", "multimodal rope", "rope type default or llama3");
@@ -77,10 +86,14 @@ RopeConfig read_rope(const Reader& config) {
     section.fail("rope_type", "'" + kind + "'", "default or llama3; limbic has no other rope type");
   }
   rope.kind = RopeConfig::Kind::kLlama3;
-  rope.factor = section.number("factor");
-  rope.low_freq_factor = section.number("low_freq_factor");
-  rope.high_freq_factor = section.number("high_freq_factor");
-  rope.original_max_position_embeddings = section.number("original_max_position_embeddings");
+  rope.factor = section.positive("factor");
+  rope.low_freq_factor = section.positive("low_freq_factor");
+  rope.high_freq_factor = section.positive("high_freq_factor");
+  rope.original_max_position_embeddings = section.positive("original_max_position_embeddings");
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    section.fail("high_freq_factor", fmt::format("{}", rope.high_freq_factor),
+                 fmt::format("more than low_freq_factor {}", rope.low_freq_factor));
+  }
   return rope;
 }
 
@@ -92,7 +105,9 @@ void read_family(const Reader& config, ModelConfig& out) {
     out.output_bias = bias;
     out.mlp_bias = config.flag_or("mlp_bias", false);
   } else if (name == "MistralForCausalLM") {
-    out.sliding_window = config.size_or("sliding_window", 0);
+    // Absent is transformers' default, null is none.
+    out.sliding_window =
+        config.names("sliding_window") ? config.size_or("sliding_window", 0) : 4096;
   } else if (name == "Qwen2ForCausalLM") {
     out.qkv_bias = true;
     if (config.flag_or("use_sliding_window", false)) {

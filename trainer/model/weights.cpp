@@ -93,6 +93,11 @@ class Storage {
 
 std::string shape_text(at::IntArrayRef shape) { return fmt::format("{}", fmt::join(shape, " x ")); }
 
+// Float8 is left out: it comes with scales, without which the numbers are wrong.
+bool is_plain_float(at::ScalarType type) {
+  return type == at::kDouble || type == at::kFloat || type == at::kHalf || type == at::kBFloat16;
+}
+
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   return name.ends_with(".rotary_emb.inv_freq") ||
          (config.tie_word_embeddings && name == "lm_head.weight");
@@ -167,9 +172,11 @@ void load_weights(Decoder& decoder, const std::string& folder, WeightUse use) {
       throw DataError(fmt::format("{}: {}: got shape {}, want {}", folder, slot.name,
                                   shape_text(tensor.sizes()), shape_text(slot.shape)));
     }
-    if (!tensor.is_floating_point()) {
-      throw DataError(fmt::format("{}: {}: got {} values, want floating point", folder, slot.name,
-                                  c10::toString(tensor.scalar_type())));
+    if (!is_plain_float(tensor.scalar_type())) {
+      throw DataError(
+          fmt::format("{}: {}: got {} values, want floating point of 16 bits or more; "
+                      "limbic reads no quantized weights",
+                      folder, slot.name, c10::toString(tensor.scalar_type())));
     }
     storage.target(slot).copy_(tensor);
   }

@@ -1,0 +1,200 @@
+#include "trainer/model/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/unit/data/temp_folder.h"
+#include "tests/unit/model/tiny_model.h"
+#include "trainer/base/error.h"
+
+namespace limbic::model {
+namespace {
+
+using data::message_of;
+using data::TempFolder;
+
+std::string refusal(const Json& config) {
+  return message_of<DataError>([&] { ModelConfig::parse(config, "here/config.json"); });
+}
+
+void expect_refused(const char* key, const Json& value, const std::string& part) {
+  Json config = tiny_config();
+  config[key] = value;
+  const std::string message = refusal(config);
+  EXPECT_NE(message.find("here/config.json"), std::string::npos) << message;
+  EXPECT_NE(message.find(part), std::string::npos) << "want '" << part << "' in: " << message;
+}
+
+TEST(ModelConfig, ReadsTheSizes) {
+  const ModelConfig config = ModelConfig::parse(tiny_config(), "x");
+  EXPECT_EQ(config.hidden_size, 24);
+  EXPECT_EQ(config.intermediate_size, 36);
+  EXPECT_EQ(config.num_attention_heads, 6);
+  EXPECT_EQ(config.num_key_value_heads, 2);
+  EXPECT_EQ(config.head_dim, 10);
+  EXPECT_EQ(config.vocab_size, 61);
+  EXPECT_EQ(config.max_position_embeddings, 64);
+  EXPECT_EQ(config.rms_norm_eps, 1e-5);
+  EXPECT_EQ(config.eos_token_ids, std::vector<std::int32_t>{2});
+  EXPECT_EQ(config.raw, tiny_config());
+  EXPECT_FALSE(config.qkv_bias || config.output_bias || config.mlp_bias || config.qk_norm);
+}
+
+TEST(ModelConfig, AbsentKeysHaveTheValuesOfTransformers) {
+  Json json = tiny_config();
+  for (const char* key : {"num_key_value_heads", "head_dim", "rms_norm_eps", "eos_token_id",
+                          "tie_word_embeddings", "max_position_embeddings"}) {
+    json.erase(key);
+  }
+  const ModelConfig config = ModelConfig::parse(json, "x");
+  EXPECT_EQ(config.num_key_value_heads, 6);
+  EXPECT_EQ(config.head_dim, 4);
+  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_FALSE(config.tie_word_embeddings);
+  EXPECT_EQ(config.rope.theta, 10000.0);
+  EXPECT_TRUE(config.eos_token_ids.empty());
+}
+
+TEST(ModelConfig, FamiliesDifferAsInTransformers) {
+  Json json = tiny_config();
+  const auto parse = [&](const char* architecture) {
+    json["architectures"] = Json::array({architecture});
+    return ModelConfig::parse(json, "x");
+  };
+  const ModelConfig qwen2 = parse("Qwen2ForCausalLM");
+  EXPECT_TRUE(qwen2.qkv_bias);
+  EXPECT_FALSE(qwen2.output_bias || qwen2.qk_norm);
+  const ModelConfig qwen3 = parse("Qwen3ForCausalLM");
+  EXPECT_TRUE(qwen3.qk_norm);
+  EXPECT_FALSE(qwen3.qkv_bias);
+  json.erase("head_dim");
+  EXPECT_EQ(parse("Qwen3ForCausalLM").head_dim, 128);
+  json["attention_bias"] = true;
+  json["mlp_bias"] = true;
+  const ModelConfig llama = parse("LlamaForCausalLM");
+  EXPECT_TRUE(llama.qkv_bias && llama.output_bias && llama.mlp_bias);
+  EXPECT_FALSE(parse("MistralForCausalLM").qkv_bias);
+}
+
+TEST(ModelConfig, SlidingWindowCountsOnlyWhereTheFamilyUsesIt) {
+  Json json = tiny_config();
+  const auto window = [&](const char* architecture) {
+    json["architectures"] = Json::array({architecture});
+    return ModelConfig::parse(json, "x").sliding_window;
+  };
+  // transformers gives a Mistral that does not say otherwise a window of 4096.
+  EXPECT_EQ(window("MistralForCausalLM"), 4096);
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(window("MistralForCausalLM"), 0);
+  json["sliding_window"] = 32;
+  EXPECT_EQ(window("MistralForCausalLM"), 32);
+  EXPECT_EQ(window("LlamaForCausalLM"), 0);
+  EXPECT_EQ(window("Qwen2ForCausalLM"), 0);
+  json["use_sliding_window"] = true;
+  EXPECT_EQ(window("Qwen2ForCausalLM"), 32);
+  EXPECT_EQ(window("Qwen3ForCausalLM"), 32);
+}
+
+TEST(ModelConfig, OtherArchitecturesAreRefusedByName) {
+  expect_refused("architectures", Json::array({"MixtralForCausalLM"}), "'MixtralForCausalLM'");
+  expect_refused("architectures", Json::array({"MixtralForCausalLM"}), "Qwen3ForCausalLM");
+  expect_refused("architectures", Json::array(), "got []");
+  expect_refused("architectures", Json::array({"LlamaForCausalLM", "LlamaForCausalLM"}),
+                 "one architecture");
+  expect_refused("architectures", "LlamaForCausalLM", "a list with one architecture");
+  expect_refused("architectures", nullptr, "got nothing");
+  EXPECT_NE(refusal(Json::object()).find("architectures: got nothing"), std::string::npos);
+  EXPECT_NE(refusal(Json::array()).find("here/config.json"), std::string::npos);
+}
+
+TEST(ModelConfig, OtherRopeTypesAreRefusedByName) {
+  const Json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
+  expect_refused("rope_scaling", yarn, "'yarn'");
+  expect_refused("rope_parameters", yarn, "'yarn'");
+  expect_refused("rope_scaling", {{"type", "linear"}, {"factor", 2.0}}, "'linear'");
+  expect_refused("rope_parameters", {{"rope_type", "default"}, {"mrope_section", {1, 2}}},
+                 "multimodal rope");
+  expect_refused("rope_scaling", 3, "an object");
+  expect_refused("rope_theta", "big", "a number");
+  expect_refused("rope_theta", 0.0, "rope_theta");
+  expect_refused("rope_parameters", {{"rope_type", "llama3"}, {"factor", 8.0}}, "low_freq_factor");
+}
+
+TEST(ModelConfig, Llama3RopeMustBeUsable) {
+  const Json good = {{"rope_type", "llama3"},
+                     {"factor", 8.0},
+                     {"low_freq_factor", 1.0},
+                     {"high_freq_factor", 4.0},
+                     {"original_max_position_embeddings", 16}};
+  Json config = tiny_config();
+  config["rope_parameters"] = good;
+  EXPECT_EQ(refusal(config), "no error");
+  for (const char* key :
+       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    Json bad = good;
+    bad[key] = 0;
+    expect_refused("rope_parameters", bad, key);
+  }
+  Json equal = good;
+  equal["low_freq_factor"] = 4.0;
+  expect_refused("rope_parameters", equal, "high_freq_factor");
+}
+
+TEST(ModelConfig, RopeOfBothSpellings) {
+  Json json = tiny_config();
+  json["rope_theta"] = 500.0;
+  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 500.0);
+  json["rope_scaling"] = nullptr;
+  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 500.0);
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 70.0}};
+  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 70.0);
+}
+
+TEST(ModelConfig, SizesMustFitEachOther) {
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "vocab_size"}) {
+    expect_refused(key, nullptr, std::string(key) + ": got nothing");
+    expect_refused(key, 0, std::string(key) + ": got 0");
+    expect_refused(key, -4, std::string(key) + ": got -4");
+    expect_refused(key, 2.5, std::string(key) + ": got 2.5");
+    expect_refused(key, "6", key);
+  }
+  expect_refused("num_key_value_heads", 4, "a divisor of num_attention_heads 6");
+  expect_refused("head_dim", 9, "head_dim: got 9");
+  expect_refused("head_dim", 514, "at most 512");
+  Json config = tiny_config();
+  config.erase("head_dim");
+  config["hidden_size"] = 25;
+  EXPECT_NE(refusal(config).find("a divisor of hidden_size 25"), std::string::npos);
+  expect_refused("hidden_act", "gelu", "'gelu'");
+  expect_refused("tie_word_embeddings", "yes", "true or false");
+  expect_refused("eos_token_id", "</s>", "eos_token_id");
+}
+
+TEST(ModelConfig, GenerationConfigNamesTheEndTokens) {
+  const TempFolder folder;
+  EXPECT_NE(message_of<DataError>([&] {
+              ModelConfig::load(folder.file("none"));
+            }).find("got no such folder"),
+            std::string::npos);
+  EXPECT_THROW(ModelConfig::load(folder.file("")), DataError);
+  folder.write("config.json", tiny_config().dump());
+  EXPECT_EQ(ModelConfig::load(folder.file("")).eos_token_ids, std::vector<std::int32_t>{2});
+  folder.write("generation_config.json", R"({"eos_token_id": [7, 9]})");
+  EXPECT_EQ(ModelConfig::load(folder.file("")).eos_token_ids, (std::vector<std::int32_t>{7, 9}));
+  folder.write("generation_config.json", "{");
+  EXPECT_THROW(ModelConfig::load(folder.file("")), DataError);
+  folder.write("config.json", "[1]");
+  EXPECT_THROW(ModelConfig::load(folder.file("")), DataError);
+}
+
+TEST(RopeFrequencies, DefaultIsAPowerOfTheta) {
+  const auto frequencies = rope_frequencies({.theta = 100.0}, 4);
+  ASSERT_EQ(frequencies.size(), 2u);
+  EXPECT_DOUBLE_EQ(frequencies[0], 1.0);
+  EXPECT_DOUBLE_EQ(frequencies[1], 0.1);
+}
+
+}  // namespace
+}  // namespace limbic::model
