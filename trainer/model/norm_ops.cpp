@@ -34,7 +34,6 @@ struct AddRmsNorm : Function<AddRmsNorm> {
     ctx->save_for_backward({sum, rstd, weight});
     ctx->saved_data["delta"] = delta.defined() && delta.requires_grad();
     ctx->saved_data["weight"] = weight.requires_grad();
-    ctx->saved_data["compute"] = compute;
     if (!delta.defined()) sum = sum.view_as(sum);  // an output may not be an input itself
     return {sum, normed};
   }
@@ -46,11 +45,7 @@ struct AddRmsNorm : Function<AddRmsNorm> {
     const std::int64_t width = x.size(1);
     const at::Tensor grad_sum = grads[0].defined() ? grads[0].contiguous() : at::Tensor();
     at::Tensor grad_normed = grads[1];
-    if (!grad_normed.defined()) {  // only the sum reached the loss
-      const bool wants_delta = ctx->saved_data["delta"].toBool();
-      const auto compute = ctx->saved_data["compute"].toScalarType();
-      return {grad_sum, wants_delta ? grad_sum.to(compute) : at::Tensor(), {}, {}, {}};
-    }
+    if (!grad_normed.defined()) return {grad_sum, {}, {}, {}, {}};
     grad_normed = grad_normed.contiguous();
     const bool wants_weight = ctx->saved_data["weight"].toBool();
     at::Tensor grad_x = at::empty_like(x);
