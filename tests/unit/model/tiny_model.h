@@ -1,6 +1,8 @@
 // Small random models for tests, built in memory.
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <cstdint>
 #include <string>
 
@@ -29,6 +31,7 @@ inline Json tiny_config() {
 
 inline Decoder tiny_model(WeightUse use = WeightUse::kFrozen, at::ScalarType type = at::kFloat,
                           const Json& config = tiny_config(), std::uint64_t seed = 5) {
+  at::set_num_threads(1);  // on a busy machine handing such small work over takes longer than it
   Decoder decoder(ModelConfig::parse(config, "tiny"), type, at::kCPU);
   initialize_weights(decoder, seed, use);
   return decoder;
