@@ -53,7 +53,7 @@ make_model() {
   if [[ ! -f $models/$name/model.safetensors ]]; then
     say "making $name, about a minute"
     make_tools
-    TQDM_DISABLE=1 "$tools/bin/python" launch/make_smollm2.py "$models/$name"
+    TQDM_DISABLE=1 "$tools/bin/python" launch/tools/make_smollm2.py "$models/$name"
   fi
   exec 7>&-
   if [[ -e models/$name && ! -L models/$name ]]; then
@@ -144,7 +144,7 @@ if ((status != 0)); then
 fi
 
 echo
-/usr/bin/python3 launch/compare.py "$run"
+/usr/bin/python3 launch/tools/compare.py "$run"
 cat <<TEXT
 
 the adapter:       $run/final

@@ -4,7 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <mpi.h>
 
-#include "launch/gpu.h"
+#include "launch/model/gpu.h"
 
 namespace limbic::launch {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {

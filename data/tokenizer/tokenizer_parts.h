@@ -5,9 +5,9 @@
 #include <unordered_set>
 
 #include "data/tokenizer/added_tokens.h"
-#include "data/tokenizer/bpe.h"
+#include "data/tokenizer/bpe/bpe.h"
+#include "data/tokenizer/bpe/piece_cache.h"
 #include "data/tokenizer/normalizer.h"
-#include "data/tokenizer/piece_cache.h"
 #include "data/tokenizer/pre_tokenizer.h"
 #include "data/tokenizer/token_decoder.h"
 #include "data/tokenizer/tokenizer.h"

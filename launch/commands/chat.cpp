@@ -3,9 +3,9 @@
 
 #include <iostream>
 
-#include "launch/chat_rows.h"
+#include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
-#include "launch/signals.h"
+#include "launch/run/signals.h"
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
 #include "trainer/engine/stop_tokens.h"

@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-#include "launch/model_setup.h"
+#include "launch/model/model_setup.h"
 
 namespace limbic::launch {
 

@@ -4,9 +4,9 @@
 #include <iostream>
 
 #include "launch/commands/commands.h"
-#include "launch/signals.h"
-#include "launch/stage_runner.h"
-#include "launch/world.h"
+#include "launch/run/signals.h"
+#include "launch/run/stage_runner.h"
+#include "launch/run/world.h"
 #include "rl/eval/eval_stage.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"

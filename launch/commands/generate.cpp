@@ -1,7 +1,7 @@
 // `limbic generate`: batch generation.
-#include "launch/chat_rows.h"
+#include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
 #include "trainer/base/seed.h"
 #include "trainer/engine/stop_tokens.h"
 #include "trainer/generation/generator.h"

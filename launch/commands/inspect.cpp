@@ -5,7 +5,7 @@
 #include <iostream>
 
 #include "launch/commands/commands.h"
-#include "launch/stage_runner.h"
+#include "launch/run/stage_runner.h"
 #include "rl/grpo_stage.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/encode_rows.h"

@@ -1,7 +1,7 @@
 // What a run would be, without training: parameters, memory, steps, the first batch.
 #pragma once
 
-#include "launch/run_config.h"
+#include "launch/config/run_config.h"
 
 namespace limbic::launch {
 

@@ -1,7 +1,7 @@
 // `limbic logprobs`: token log-probabilities of given sequences.
-#include "launch/chat_rows.h"
+#include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/score_targets.h"
 

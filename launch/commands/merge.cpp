@@ -3,7 +3,7 @@
 #include <iostream>
 
 #include "launch/commands/commands.h"
-#include "launch/model_folder.h"
+#include "launch/model/model_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::launch {

@@ -1,8 +1,8 @@
 // `limbic score`: a reward graph on finished completions.
 #include "data/messages.h"
 #include "launch/commands/commands.h"
-#include "launch/rewards_file.h"
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
+#include "launch/config/rewards_file.h"
 #include "rewards/terms/term.h"
 #include "trainer/base/error.h"
 

@@ -3,8 +3,8 @@
 #include <thread>
 
 #include "launch/commands/commands.h"
-#include "launch/rewards_file.h"
-#include "launch/signals.h"
+#include "launch/config/rewards_file.h"
+#include "launch/run/signals.h"
 #include "rewards/service/reward_service.h"
 #include "trainer/base/log.h"
 

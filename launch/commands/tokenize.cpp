@@ -1,7 +1,7 @@
 // `limbic tokenize`: ids of texts and rendered chats.
-#include "launch/chat_rows.h"
+#include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
 
 namespace limbic::launch {
 namespace {

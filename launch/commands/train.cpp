@@ -1,9 +1,9 @@
 // `limbic train`: the pipeline of an experiment file, on one rank or under mpirun.
 #include "launch/commands/commands.h"
 #include "launch/commands/inspect.h"
-#include "launch/pipeline.h"
-#include "launch/signals.h"
-#include "launch/world.h"
+#include "launch/run/pipeline.h"
+#include "launch/run/signals.h"
+#include "launch/run/world.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 

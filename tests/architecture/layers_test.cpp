@@ -52,7 +52,7 @@ TEST(Layers, FoldersHoldFewFiles) { EXPECT_EQ(lines_of(folder_problems(tree())),
 TEST(LayerRules, TheLongestFolderOwnsAPath) {
   EXPECT_EQ(layer_of("rl/eval/table.h"), "rl/eval");
   EXPECT_EQ(layer_of("rl/advantage.h"), "rl");
-  EXPECT_EQ(layer_of("data/tokenizer/bpe.h"), "data");
+  EXPECT_EQ(layer_of("data/tokenizer/bpe/bpe.h"), "data");
   EXPECT_EQ(layer_of("rlx/a.h"), "");
   EXPECT_EQ(layer_of("data"), "");
 }
@@ -62,7 +62,8 @@ TEST(LayerRules, DownwardsAndInsideIsAllowed) {
                                                             include_line("rewards/scorer.h") +
                                                             include_line("trainer/engine/b.h")}),
               IsEmpty());
-  EXPECT_THAT(include_problems({"data/a.cpp", include_line("data/tokenizer/bpe.h")}), IsEmpty());
+  EXPECT_THAT(include_problems({"data/a.cpp", include_line("data/tokenizer/bpe/bpe.h")}),
+              IsEmpty());
   EXPECT_THAT(include_problems({"trainer/tensor/a.h", "#include <ATen/ATen.h>\n"}), IsEmpty());
 }
 

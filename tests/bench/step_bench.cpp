@@ -21,11 +21,13 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::vector<std::vector<std::int32_t>> rows_of(std::int64_t rows, std::int64_t length, std::int64_t vocabulary) {
+std::vector<std::vector<std::int32_t>> rows_of(std::int64_t rows, std::int64_t length,
+                                               std::int64_t vocabulary) {
   std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(rows));
   for (std::size_t r = 0; r < out.size(); ++r) {
     for (std::int64_t i = 0; i < length; ++i) {
-      out[r].push_back(static_cast<std::int32_t>((i * 7919 + static_cast<std::int64_t>(r) * 104729) % vocabulary));
+      out[r].push_back(static_cast<std::int32_t>(
+          (i * 7919 + static_cast<std::int64_t>(r) * 104729) % vocabulary));
     }
   }
   return out;
@@ -34,20 +36,22 @@ std::vector<std::vector<std::int32_t>> rows_of(std::int64_t rows, std::int64_t l
 void time_sft(model::Decoder& decoder, const model::PackedTokens& packed, std::int64_t length) {
   std::vector<std::int64_t> sources;
   for (std::size_t s = 0; s + 1 < packed.offsets.size(); ++s) {
-    for (std::int64_t t = packed.offsets[s] + length / 2; t + 1 < packed.offsets[s + 1]; ++t) sources.push_back(t);
+    for (std::int64_t t = packed.offsets[s] + length / 2; t + 1 < packed.offsets[s + 1]; ++t)
+      sources.push_back(t);
   }
   const at::Tensor rows = at::tensor(sources);
   for (int i = 0; i < 6; ++i) {
     const double start = now();
     const at::Tensor hidden = decoder.hidden(packed, {});
-    const auto scores = decoder.scores(hidden.index_select(0, rows), packed.tokens.index_select(0, rows + 1));
+    const auto scores =
+        decoder.scores(hidden.index_select(0, rows), packed.tokens.index_select(0, rows + 1));
     const at::Tensor loss = -scores.logprobs.mean();
     const double forward = now();
     loss.backward();
     const double end = now();
     std::printf("step %d: %.0f tokens/s, forward %.3f s, backward %.3f s, loss %.5f\n", i,
-                static_cast<double>(packed.tokens.numel()) / (end - start), forward - start, end - forward,
-                loss.item<double>());
+                static_cast<double>(packed.tokens.numel()) / (end - start), forward - start,
+                end - forward, loss.item<double>());
     for (const auto& leaf : decoder.trained_leaves()) {
       at::Tensor tensor = leaf.tensor;
       tensor.mutable_grad().reset();
@@ -55,7 +59,8 @@ void time_sft(model::Decoder& decoder, const model::PackedTokens& packed, std::i
   }
 }
 
-void time_decode(model::Decoder& decoder, const std::vector<std::vector<std::int32_t>>& rows, std::int64_t fresh) {
+void time_decode(model::Decoder& decoder, const std::vector<std::vector<std::int32_t>>& rows,
+                 std::int64_t fresh) {
   std::vector<generation::Prompt> prompts;
   for (const auto& row : rows) prompts.push_back({row, 1});
   generation::GenerationConfig config;
@@ -85,7 +90,8 @@ int main(int argc, char** argv) {
   const std::int64_t rank = argc > 7 ? std::atoll(argv[7]) : 0;
   model::Decoder decoder(model::ModelConfig::load(argv[1]), type, at::kCPU);
   const bool full = rank == 0 && what == "sft";
-  model::load_weights(decoder, argv[1], full ? model::WeightUse::kTrained : model::WeightUse::kFrozen);
+  model::load_weights(decoder, argv[1],
+                      full ? model::WeightUse::kTrained : model::WeightUse::kFrozen);
   model::LoraConfig lora;
   lora.r = rank;
   if (rank > 0) model::attach_lora(decoder, lora, 1, true);

@@ -1,8 +1,8 @@
-#include "data/tokenizer/bpe.h"
+#include "data/tokenizer/bpe/bpe.h"
 
 #include <algorithm>
 
-#include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {

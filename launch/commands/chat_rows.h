@@ -7,7 +7,7 @@
 
 #include "data/row.h"
 #include "data/template/chat_encoder.h"
-#include "launch/model_setup.h"
+#include "launch/model/model_setup.h"
 
 namespace limbic::launch {
 

@@ -1,4 +1,4 @@
-#include "launch/settings.h"
+#include "launch/config/settings.h"
 
 #include <yaml-cpp/yaml.h>
 

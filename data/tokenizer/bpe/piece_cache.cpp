@@ -1,4 +1,4 @@
-#include "data/tokenizer/piece_cache.h"
+#include "data/tokenizer/bpe/piece_cache.h"
 
 #include <algorithm>
 #include <cstring>

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/run_config.h"
+#include "launch/config/run_config.h"
 #include "trainer/parallel/communicator.h"
 
 namespace limbic::launch {

@@ -1,8 +1,8 @@
-#include "launch/stage_runner.h"
+#include "launch/run/stage_runner.h"
 
 #include <filesystem>
 
-#include "launch/model_folder.h"
+#include "launch/model/model_folder.h"
 #include "rl/eval/eval_stage.h"
 #include "rl/grpo_stage.h"
 #include "trainer/base/error.h"

@@ -6,7 +6,7 @@
 
 #include "data/template/chat_template.h"
 #include "data/tokenizer/tokenizer.h"
-#include "launch/run_config.h"
+#include "launch/config/run_config.h"
 #include "trainer/model/decoder.h"
 #include "trainer/model/weights.h"
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "launch/model_setup.h"
-#include "launch/run_config.h"
-#include "launch/run_folder.h"
+#include "launch/config/run_config.h"
+#include "launch/model/model_setup.h"
+#include "launch/run/run_folder.h"
 #include "trainer/engine/stage.h"
 
 namespace limbic::launch {

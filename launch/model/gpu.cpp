@@ -1,4 +1,4 @@
-#include "launch/gpu.h"
+#include "launch/model/gpu.h"
 
 #include <dlfcn.h>
 #include <fmt/format.h>

@@ -6,8 +6,8 @@
 #include <atomic>
 #include <string>
 
-#include "launch/run_config.h"
-#include "launch/run_folder.h"
+#include "launch/config/run_config.h"
+#include "launch/run/run_folder.h"
 #include "trainer/parallel/communicator.h"
 
 namespace limbic::launch {

@@ -4,7 +4,7 @@
 The 27 emotions are folded into Ekman's six by the folder's ekman_mapping.json; neutral stays neutral. Rows that
 still have several labels are left out, and so are repeated texts and training texts that the test split has too.
 
-  launch/convert_goemotions.py goemotions/ out/ --train 3000 --test 1000 --balanced --seed 42
+  launch/tools/convert_goemotions.py goemotions/ out/ --train 3000 --test 1000 --balanced --seed 42
 
 writes out/goemotions_train.jsonl, out/goemotions_dev.jsonl and out/goemotions_test.jsonl. Wanted in the folder (as in
 google-research/google-research, goemotions/data): train.tsv, dev.tsv, test.tsv, emotions.txt, ekman_mapping.json.

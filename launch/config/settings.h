@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "launch/run_config.h"
+#include "launch/config/run_config.h"
 
 namespace limbic::launch {
 

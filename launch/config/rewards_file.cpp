@@ -1,6 +1,6 @@
-#include "launch/rewards_file.h"
+#include "launch/config/rewards_file.h"
 
-#include "launch/run_config.h"
+#include "launch/config/run_config.h"
 #include "trainer/base/error.h"
 
 namespace limbic::launch {

@@ -1,11 +1,11 @@
-#include "launch/pipeline.h"
+#include "launch/run/pipeline.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
 
-#include "launch/stage_runner.h"
+#include "launch/run/stage_runner.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/parallel/collectives.h"

@@ -1,9 +1,9 @@
-#include "launch/world.h"
+#include "launch/run/world.h"
 
 #include <iostream>
 
+#include "launch/config/settings.h"
 #include "launch/exit_code.h"
-#include "launch/settings.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/parallel/collectives.h"

@@ -1,8 +1,8 @@
-#include "launch/model_folder.h"
+#include "launch/model/model_folder.h"
 
 #include <filesystem>
 
-#include "launch/model_setup.h"
+#include "launch/model/model_setup.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 #include "trainer/tensor/safetensors.h"

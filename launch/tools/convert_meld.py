@@ -6,7 +6,7 @@ r"""Turns the MELD folder into JSON lines, one row per utterance:
 
 `text` is the dialogue up to the utterance that the label is of, which is its last line.
 
-  launch/convert_meld.py meld/ out/ --train 3000 --test 1000 --balanced --seed 42 --context 4
+  launch/tools/convert_meld.py meld/ out/ --train 3000 --test 1000 --balanced --seed 42 --context 4
 
 writes out/meld_train.jsonl, out/meld_dev.jsonl and out/meld_test.jsonl. Wanted in the folder (as in declare-lab/MELD):
 train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv. The data set's licence is GPL-3.0.

@@ -1,7 +1,7 @@
 #include <limits>
 
-#include "data/tokenizer/bpe.h"
-#include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/bpe/bpe.h"
+#include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/run_config.h"
-#include "launch/settings.h"
+#include "launch/config/run_config.h"
+#include "launch/config/settings.h"
 #include "trainer/parallel/communicator.h"
 
 namespace limbic::launch {

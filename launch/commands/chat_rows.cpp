@@ -1,6 +1,6 @@
-#include "launch/chat_rows.h"
+#include "launch/commands/chat_rows.h"
 
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
 
 namespace limbic::launch {
 namespace {

@@ -13,8 +13,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "data/tokenizer/bpe/piece_cache.h"
 #include "data/tokenizer/part.h"
-#include "data/tokenizer/piece_cache.h"
 
 namespace limbic::data {
 

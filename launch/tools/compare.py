@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints what a quickstart run changed: accuracy and F1 before and after, then time and memory of each stage.
 
-    launch/compare.py runs/quickstart
+    launch/tools/compare.py runs/quickstart
 
 Reads <run>/<stage>/table.json of the evaluation stages that are there, and <run>/summary.json.
 """

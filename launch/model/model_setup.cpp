@@ -1,4 +1,4 @@
-#include "launch/model_setup.h"
+#include "launch/model/model_setup.h"
 
 #include <ATen/Parallel.h>
 
@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "launch/gpu.h"
+#include "launch/model/gpu.h"
 #include "trainer/base/error.h"
 #include "trainer/model/lora.h"
 #include "trainer/tensor/kernels/kernels.h"

@@ -1,4 +1,4 @@
-#include "launch/row_files.h"
+#include "launch/commands/row_files.h"
 
 #include <fmt/format.h>
 

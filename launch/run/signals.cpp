@@ -1,4 +1,4 @@
-#include "launch/signals.h"
+#include "launch/run/signals.h"
 
 #include <csignal>
 
