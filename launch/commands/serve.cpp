@@ -13,7 +13,9 @@ namespace {
 
 int serve(const std::string& path, const std::vector<std::string>& overrides) {
   block_stop_signals();
-  const RewardsFile file = load_rewards_file(path, overrides);
+  RewardsFile file = load_rewards_file(path, overrides);
+  // An experiment file may name its workers beside the graph that they serve.
+  if (file.rewards.graph) file.rewards.remote.workers.clear();
   auto scorer = rewards::make_scorer(file.rewards, file.context);
   scorer->connect();
   rewards::RewardServer server(file.serve, scorer);
