@@ -44,8 +44,8 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
   const std::vector<Span> spans =
       chat_template.has_generation_blocks()
           ? std::move(rendered.generation_spans)
-          : find_assistant_turns(chat_template, messages, variables, rendered.text,
-                                 special_spans(tokenizer, encoded));
+          : find_assistant_turns(chat_template, messages, add_generation_prompt, variables,
+                                 rendered.text, special_spans(tokenizer, encoded));
   EncodedChat chat;
   chat.assistant_mask = mask_of(encoded.offsets, spans);
   chat.ids = encoded.ids;

@@ -31,10 +31,11 @@ std::size_t common_suffix(std::string_view a, std::string_view b) {
 // Finds the turns one after the other, from the left.
 class TurnFinder {
  public:
-  TurnFinder(const ChatTemplate& chat_template, const Json& messages, const Json& variables,
-             const std::string& text, const std::vector<Span>& special)
+  TurnFinder(const ChatTemplate& chat_template, const Json& messages, bool add_generation_prompt,
+             const Json& variables, const std::string& text, const std::vector<Span>& special)
       : template_(chat_template),
         messages_(messages),
+        add_generation_prompt_(add_generation_prompt),
         variables_(variables),
         text_(text),
         special_(special) {}
@@ -98,21 +99,29 @@ class TurnFinder {
     if (!is_blank(std::string_view(*turn).substr(shared))) return std::nullopt;
     if (const auto end = cut_behind_end_of_turn(start, shared)) return Span{start, *end};
     // Without end-of-turn tokens the whole of it is the turn.
-    return shared == turn->size() ? std::optional(Span{start, shared}) : std::nullopt;
+    const bool whole = shared == turn->size() && shared > start;
+    return whole ? std::optional(Span{start, shared}) : std::nullopt;
   }
 
-  // The text with the turn's content replaced, and the part of our text that is the content's.
+  // Message i with other content, and, when bare, nothing else to say.
+  Json marked(std::size_t i, char mark, bool bare) const {
+    Json message = messages_[i];
+    if (bare) {
+      for (const char* key : {"tool_calls", "reasoning_content", "thinking", "reasoning"}) {
+        message.erase(key);
+      }
+    }
+    message["content"] = std::string(3, mark);
+    return message;
+  }
+
+  // The part of the text that changes with what the message says.
   std::optional<Span> changed_part(std::size_t i, char mark) const {
     std::optional<Span> widest;
     for (const bool bare : {false, true}) {
       Json changed = messages_;
-      if (bare) {
-        for (const char* key : {"tool_calls", "reasoning_content", "thinking", "reasoning"}) {
-          changed[i].erase(key);
-        }
-      }
-      changed[i]["content"] = std::string(3, mark);
-      const std::optional<std::string> other = try_render(changed, false);
+      changed[i] = marked(i, mark, bare);
+      const std::optional<std::string> other = try_render(changed, add_generation_prompt_);
       if (!other || other->find(mark) == std::string::npos) continue;
       const std::size_t limit = std::min(text_.size(), other->size());
       const std::size_t prefix = common_prefix(text_, *other);
@@ -123,6 +132,15 @@ class TurnFinder {
                  : part;
     }
     return widest;
+  }
+
+  // What a template writes behind the content of message i when it is the last one.
+  std::string closing_text(std::size_t i, char mark) const {
+    Json some = first_messages(i);
+    some.push_back(marked(i, mark, true));
+    const std::string text = try_render(some, false).value_or("");
+    const std::size_t place = text.rfind(mark);
+    return place == std::string::npos ? std::string() : text.substr(place + 1);
   }
 
   // A character that nothing in the text is: no change of content can look like the content.
@@ -166,18 +184,22 @@ class TurnFinder {
     if (!part || part->first < behind_) return std::nullopt;
     const auto start = behind_prompt(generation_prompt(i), part->first);
     if (!start) return std::nullopt;
-    const std::optional<std::size_t> end = end_of_turn_behind(part->second);
+    const std::optional<std::size_t> end = end_of_turn_behind(part->second, closing_text(i, *mark));
     return end ? std::optional(Span{*start, *end}) : std::nullopt;
   }
 
-  // Over white space and the special tokens that follow side by side.
-  std::optional<std::size_t> end_of_turn_behind(std::size_t position) const {
+  // Behind the special token that follows, and those directly behind it that close the turn too
+  // (the next one may already open the following message).
+  std::optional<std::size_t> end_of_turn_behind(std::size_t position,
+                                                const std::string& closing) const {
+    const std::size_t sure =
+        position + common_prefix(closing, std::string_view(text_).substr(position));
     std::optional<std::size_t> end;
     for (const Span& token : special_) {
       if (token.first < position) continue;
       const std::size_t from = end.value_or(position);
       const std::string_view between(text_.data() + from, token.first - from);
-      if (end ? !between.empty() : !is_blank(between)) break;
+      if (end ? !between.empty() || token.second > sure : !is_blank(between)) break;
       end = token.second;
     }
     return end;
@@ -185,6 +207,7 @@ class TurnFinder {
 
   const ChatTemplate& template_;
   const Json& messages_;
+  bool add_generation_prompt_;
   const Json& variables_;
   const std::string& text_;
   const std::vector<Span>& special_;
@@ -194,9 +217,9 @@ class TurnFinder {
 }  // namespace
 
 std::vector<Span> find_assistant_turns(const ChatTemplate& chat_template, const Json& messages,
-                                       const Json& variables, const std::string& text,
-                                       const std::vector<Span>& special) {
-  return TurnFinder(chat_template, messages, variables, text, special).run();
+                                       bool add_generation_prompt, const Json& variables,
+                                       const std::string& text, const std::vector<Span>& special) {
+  return TurnFinder(chat_template, messages, add_generation_prompt, variables, text, special).run();
 }
 
 }  // namespace limbic::data

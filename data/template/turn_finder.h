@@ -13,11 +13,12 @@ namespace limbic::data {
 
 using Span = std::pair<std::size_t, std::size_t>;  // bytes [first, second)
 
-// `text` is the rendering of all messages and `special` the special tokens in it, in order.
-// Each span starts behind the generation prompt and ends behind the end-of-turn token.
-// Throws DataError with the template's name and the message's index when no rule fits a turn.
+// `text` is the rendering of all messages (with the generation prompt or without) and `special` the
+// special tokens in it, in order. Each span starts behind the generation prompt and ends behind the
+// end-of-turn token. Throws DataError with the template's name and the message's index when no rule
+// fits a turn.
 std::vector<Span> find_assistant_turns(const ChatTemplate& chat_template, const Json& messages,
-                                       const Json& variables, const std::string& text,
-                                       const std::vector<Span>& special);
+                                       bool add_generation_prompt, const Json& variables,
+                                       const std::string& text, const std::vector<Span>& special);
 
 }  // namespace limbic::data

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "data/template/jinja/registry.h"
+#include "data/template/jinja/library/registry.h"
 #include "data/template/jinja/value.h"
 
 namespace limbic::data::jinja {

@@ -34,7 +34,7 @@ class Budget {
     if (bytes > kMaxTextBytes) {
       throw TemplateError("the template makes a text of more than 64 MB (limit)");
     }
-    step(bytes / 256);
+    step(bytes / 64);
   }
 
  private:

@@ -5,7 +5,6 @@
 // namespace carries values from round to round.
 #pragma once
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,8 +12,6 @@
 #include "data/template/jinja/parser.h"
 
 namespace limbic::data::jinja {
-
-using Variables = std::map<std::string, Value, std::less<>>;
 
 struct Output {
   std::string text;

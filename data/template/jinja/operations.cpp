@@ -110,7 +110,7 @@ Value same_kind(const Sequence& model, std::vector<Value> items) {
 }
 
 Value add_sequences(const Sequence& left, const Sequence& right, Budget& budget) {
-  budget.step(left.items.size() + right.items.size());
+  budget.step(4 * (left.items.size() + right.items.size()));  // a list takes more room than text
   std::vector<Value> items = left.items;
   items.insert(items.end(), right.items.begin(), right.items.end());
   return same_kind(left, std::move(items));
@@ -130,7 +130,7 @@ Value repeat(const Value& value, std::int64_t times, Budget& budget) {
     return value.is_markup() ? Value::markup(std::move(out)) : Value(std::move(out));
   }
   const Sequence& sequence = *value.as_sequence();
-  cost(sequence.items.size(), total);
+  cost(4 * sequence.items.size(), total);
   budget.step(total);
   std::vector<Value> items;
   for (std::size_t i = 0; i < count && !sequence.items.empty(); ++i) {
@@ -438,7 +438,9 @@ Value slice(const Value& value, const Value& start, const Value& stop, const Val
   const bool indexed =
       is_plain_sequence(sequence) || (sequence && sequence->kind == Sequence::Kind::kRange);
   if (!indexed) {
-    return Value::undefined(fmt::format("{} object cannot be sliced", type_name(value)));
+    throw TemplateError(value.as_dict()
+                            ? "unhashable type: 'slice'"
+                            : fmt::format("'{}' object is not subscriptable", type_name(value)));
   }
   std::vector<Value> items;
   for (const std::size_t i : slice_positions(sequence->items.size(), start, stop, step)) {
@@ -469,7 +471,7 @@ Value replaced_text(const std::string& text, const std::string& from, const std:
 }
 
 std::uint64_t weight(const Value& value) {
-  if (const std::string* text = value.as_text()) return text->size() / 256;
+  if (const std::string* text = value.as_text()) return text->size() / 64;
   if (const Sequence* sequence = value.as_sequence()) return sequence->items.size() / 16;
   if (const Dict* dict = value.as_dict()) return dict->entries.size() / 16;
   return 0;

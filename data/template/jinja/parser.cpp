@@ -16,7 +16,7 @@ class TemplateParser {
 
   ParsedTemplate run() {
     ParsedTemplate result;
-    result.body = block({});
+    result.body = block({}, 1);
     result.has_generation = has_generation_;
     return result;
   }
@@ -25,10 +25,10 @@ class TemplateParser {
   using Words = std::initializer_list<std::string_view>;
 
   // Statements up to `{% word`, one of `ends`, whose word is taken; to the end when there are none.
-  Block block(Words ends) {
+  // `line` is that of the statement they belong to.
+  Block block(Words ends, int line) {
     if (tokens_.depth() >= kMaxDepth) tokens_.fail(DepthGuard::message());
     const DepthGuard guard(tokens_.depth());
-    const int opened = tokens_.current().line;
     Block statements;
     while (tokens_.current().kind != TokenKind::kEnd) {
       const Token token = tokens_.take();
@@ -47,7 +47,7 @@ class TemplateParser {
       }
     }
     if (ends.size() > 0) {
-      throw SyntaxError{opened,
+      throw SyntaxError{line,
                         fmt::format("the block that starts here has no `{}`", *(ends.end() - 1))};
     }
     return statements;
@@ -59,11 +59,11 @@ class TemplateParser {
   void statement(Block& out) {
     const int line = tokens_.current().line;
     const std::string word = tokens_.expect_any_name();
-    if (word == "if") return out.push_back({line, if_statement()});
-    if (word == "for") return out.push_back({line, for_statement()});
+    if (word == "if") return out.push_back({line, if_statement(line)});
+    if (word == "for") return out.push_back({line, for_statement(line)});
     if (word == "set") return set_statement(line, out);
-    if (word == "macro") return out.push_back({line, macro_statement()});
-    if (word == "generation") return out.push_back({line, generation_statement()});
+    if (word == "macro") return out.push_back({line, macro_statement(line)});
+    if (word == "generation") return out.push_back({line, generation_statement(line)});
     if (word == "break" || word == "continue") {
       if (loops_ == 0) throw SyntaxError{line, fmt::format("`{}` stands outside a loop", word)};
       close_tag();
@@ -73,22 +73,22 @@ class TemplateParser {
     throw SyntaxError{line, fmt::format("statement '{}' is not known here", word)};
   }
 
-  IfStatement if_statement() {
+  IfStatement if_statement(int line) {
     IfStatement result;
     do {
       ExprPtr condition = tokens_.expression_or_tuple(false);
       close_tag();
-      result.branches.emplace_back(std::move(condition), block({"elif", "else", "endif"}));
+      result.branches.emplace_back(std::move(condition), block({"elif", "else", "endif"}, line));
     } while (last_end_ == "elif");
     if (last_end_ == "else") {
       close_tag();
-      result.otherwise = block({"endif"});
+      result.otherwise = block({"endif"}, line);
     }
     close_tag();
     return result;
   }
 
-  ForStatement for_statement() {
+  ForStatement for_statement(int line) {
     ForStatement result;
     result.target = tokens_.target(false);
     tokens_.expect_name("in");
@@ -97,11 +97,11 @@ class TemplateParser {
     if (tokens_.is_name("recursive")) tokens_.fail("recursive loops are not supported");
     close_tag();
     ++loops_;
-    result.body = block({"else", "endfor"});
+    result.body = block({"else", "endfor"}, line);
     --loops_;
     if (last_end_ == "else") {
       close_tag();
-      result.otherwise = block({"endfor"});
+      result.otherwise = block({"endfor"}, line);
     }
     close_tag();
     return result;
@@ -116,21 +116,21 @@ class TemplateParser {
     }
     SetBlockStatement result{std::move(target), tokens_.block_filters(), {}};
     close_tag();
-    result.body = block({"endset"});
+    result.body = block({"endset"}, line);
     close_tag();
     out.push_back({line, std::move(result)});
   }
 
   // A body that runs as a function: `break` cannot leave it.
-  Block function_body(std::string_view end) {
+  Block function_body(std::string_view end, int line) {
     const int outer = std::exchange(loops_, 0);
-    Block body = block({end});
+    Block body = block({end}, line);
     loops_ = outer;
     close_tag();
     return body;
   }
 
-  MacroStatement macro_statement() {
+  MacroStatement macro_statement(int line) {
     MacroStatement result;
     result.name = tokens_.expect_any_name();
     tokens_.expect_operator("(");
@@ -146,14 +146,14 @@ class TemplateParser {
     }
     tokens_.expect_operator(")");
     close_tag();
-    result.body = function_body("endmacro");
+    result.body = function_body("endmacro", line);
     return result;
   }
 
-  GenerationStatement generation_statement() {
+  GenerationStatement generation_statement(int line) {
     has_generation_ = true;
     close_tag();
-    return {function_body("endgeneration")};
+    return {function_body("endgeneration", line)};
   }
 
   ExpressionParser tokens_;

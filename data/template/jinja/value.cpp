@@ -40,6 +40,7 @@ Value make_sequence(Sequence::Kind kind, std::vector<Value> items) {
 std::string key_text(const Value& key) {
   if (const std::string* text = key.as_text()) return "s" + *text;
   if (key.is_none()) return "n";
+  if (key.is_undefined()) return "u";
   if (const auto integer = key.as_integer()) return fmt::format("i{}", *integer);
   if (const auto number = key.as_number()) {
     const bool whole = *number == static_cast<double>(static_cast<std::int64_t>(*number));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -82,6 +83,8 @@ class Value {
  private:
   Data data_;
 };
+
+using Variables = std::map<std::string, Value, std::less<>>;
 
 struct Sequence {
   enum class Kind { kList, kTuple, kRange, kDictKeys, kDictValues, kDictItems, kIterator };

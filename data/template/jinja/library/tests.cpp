@@ -1,9 +1,9 @@
 // Jinja's built-in tests (`x is defined`).
 #include <fmt/format.h>
 
+#include "data/template/jinja/library/registry.h"
 #include "data/template/jinja/operations.h"
 #include "data/template/jinja/printing.h"
-#include "data/template/jinja/registry.h"
 #include "data/template/jinja/text.h"
 
 namespace limbic::data::jinja {
@@ -51,8 +51,12 @@ std::int64_t integer_of(const Value& v) {
   throw TemplateError(fmt::format("got {}, want an integer", repr(v)));
 }
 
-bool is_odd(const Value& v, const Args&, Budget&) { return integer_of(v) % 2 != 0; }
-bool is_even(const Value& v, const Args&, Budget&) { return integer_of(v) % 2 == 0; }
+bool is_odd(const Value& v, const Args&, Budget& budget) {
+  return equals(arithmetic("%", v, Value(std::int64_t{2}), budget), Value(true), budget);
+}
+bool is_even(const Value& v, const Args&, Budget& budget) {
+  return equals(arithmetic("%", v, Value(std::int64_t{2}), budget), Value(false), budget);
+}
 
 bool is_divisible(const Value& v, const Args& args, Budget&) {
   const std::int64_t divisor = integer_of(only_argument(args));

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <span>
 
+#include "data/template/jinja/library/registry.h"
 #include "data/template/jinja/operations.h"
 #include "data/template/jinja/printing.h"
-#include "data/template/jinja/registry.h"
 #include "data/template/jinja/text.h"
 
 namespace limbic::data::jinja {

@@ -1,4 +1,4 @@
-#include "data/template/jinja/functions.h"
+#include "data/template/jinja/library/functions.h"
 
 #include <fmt/format.h>
 

@@ -5,9 +5,10 @@
 #include <charconv>
 #include <cmath>
 
+#include "data/template/jinja/library/registry.h"
+#include "data/template/jinja/library/sequence_filters.h"
 #include "data/template/jinja/operations.h"
 #include "data/template/jinja/printing.h"
-#include "data/template/jinja/registry.h"
 #include "data/template/jinja/text.h"
 
 namespace limbic::data::jinja {
@@ -30,37 +31,6 @@ std::int64_t integer_or(const std::optional<Value>& value, std::int64_t otherwis
 
 bool flag_or(const std::optional<Value>& value, bool otherwise) {
   return value ? truthy(*value) : otherwise;
-}
-
-// `a.b.0` of every item, as `attribute=` of several filters means it.
-Value attribute_of(const Value& value, const Value& path) {
-  if (path.as_integer()) return item(value, path);
-  const std::string* text = path.as_text();
-  if (!text) throw TemplateError("attribute= wants a name or an index");
-  const std::string dot = ".";
-  Value result = value;
-  for (const std::string& part : split(*text, &dot, -1)) {
-    std::int64_t index = 0;
-    const auto parsed = std::from_chars(part.data(), part.data() + part.size(), index);
-    const bool is_index = parsed.ec == std::errc{} && parsed.ptr == part.data() + part.size();
-    const Namespace* space = result.as_namespace();
-    const Value* held = space ? space->attributes.find_name(part) : nullptr;
-    result = held ? *held : item(result, is_index ? Value(index) : Value(part));
-  }
-  return result;
-}
-
-// What comparing filters look at: the attribute, in lower case unless case counts.
-Value sort_key(const Value& value, const std::optional<Value>& attribute, bool case_sensitive) {
-  Value key = attribute && !attribute->is_none() ? attribute_of(value, *attribute) : value;
-  if (!case_sensitive && key.as_text()) return Value(to_lower(*key.as_text()));
-  return key;
-}
-
-void stable_sort_by_key(std::vector<std::pair<Value, Value>>& keyed, bool reverse, Budget& budget) {
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
-    return reverse ? less(b.first, a.first, "<", budget) : less(a.first, b.first, "<", budget);
-  });
 }
 
 Value absolute(const Value& input, const Args& args, Budget&) {
@@ -95,50 +65,12 @@ Value default_filter(const Value& input, const Args& args, Budget&) {
   return replaced ? bound[0].value_or(Value("")) : input;
 }
 
-Value dictsort(const Value& input, const Args& args, Budget& budget) {
-  const auto bound = args.bind("dictsort", {"case_sensitive", "by", "reverse"});
-  const std::string by = bound[1] ? to_text(*bound[1]) : "key";
-  if (by != "key" && by != "value") {
-    throw TemplateError("You can only sort by either \"key\" or \"value\"");
-  }
-  const Dict* dict = input.as_dict();
-  if (!dict) {
-    require_defined(input);
-    throw TemplateError(fmt::format("'{} object' has no attribute 'items'", type_name(input)));
-  }
-  std::vector<std::pair<Value, Value>> keyed;
-  for (const auto& [key, value] : dict->entries) {
-    keyed.emplace_back(sort_key(by == "key" ? key : value, {}, flag_or(bound[0], false)),
-                       Value::tuple({key, value}));
-  }
-  stable_sort_by_key(keyed, flag_or(bound[2], false), budget);
-  Items items;
-  for (auto& entry : keyed) items.push_back(std::move(entry.second));
-  return Value::list(std::move(items));
-}
-
 Value escape_filter(const Value& input, const Args& args, Budget& budget) {
   args.bind("escape", {});
   if (input.is_markup()) return input;
   std::string text = escape_html(to_text(input));
   budget.text(text.size());
   return Value::markup(std::move(text));
-}
-
-Value first(const Value& input, const Args& args, Budget& budget) {
-  args.bind("first", {});
-  const Items items = iterate(input, budget);
-  return items.empty() ? Value::undefined("No first item, sequence was empty.") : items.front();
-}
-
-Value last(const Value& input, const Args& args, Budget& budget) {
-  args.bind("last", {});
-  const Sequence* sequence = input.as_sequence();
-  if (sequence && sequence->kind == Sequence::Kind::kIterator) {
-    throw TemplateError("'generator' object is not reversible");
-  }
-  const Items items = iterate(input, budget);
-  return items.empty() ? Value::undefined("No last item, sequence was empty.") : items.back();
 }
 
 Value float_filter(const Value& input, const Args& args, Budget&) {
@@ -188,6 +120,8 @@ Value int_filter(const Value& input, const Args& args, Budget& budget) {
 
 Value indent(const Value& input, const Args& args, Budget& budget) {
   const auto bound = args.bind("indent", {"width", "first", "blank"});
+  require_defined(input);
+  if (!input.as_text()) throw TemplateError(fmt::format("got {}, want a str", type_name(input)));
   std::string margin;
   if (bound[0] && bound[0]->as_text()) {
     margin = *bound[0]->as_text();
@@ -211,38 +145,9 @@ Value indent(const Value& input, const Args& args, Budget& budget) {
   return Value(std::move(out));
 }
 
-Value items(const Value& input, const Args& args, Budget&) {
-  args.bind("items", {});
-  Items pairs;
-  if (input.is_undefined()) return Value::iterator({});
-  const Dict* dict = input.as_dict();
-  if (!dict) throw TemplateError("Can only get item pairs from a mapping.");
-  for (const auto& [key, value] : dict->entries) pairs.push_back(Value::tuple({key, value}));
-  return Value::iterator(std::move(pairs));
-}
-
-Value join(const Value& input, const Args& args, Budget& budget) {
-  const auto bound = args.bind("join", {"d", "attribute"});
-  const std::string separator = bound[0] ? to_text(*bound[0]) : "";
-  std::string out;
-  bool is_first = true;
-  for (const Value& each : iterate(input, budget)) {
-    if (!is_first) out += separator;
-    is_first = false;
-    out += to_text(bound[1] && !bound[1]->is_none() ? attribute_of(each, *bound[1]) : each);
-    budget.text(out.size());
-  }
-  return Value(std::move(out));
-}
-
 Value length_filter(const Value& input, const Args& args, Budget&) {
   args.bind("length", {});
   return Value::size(length(input));
-}
-
-Value list(const Value& input, const Args& args, Budget& budget) {
-  args.bind("list", {});
-  return Value::list(iterate(input, budget));
 }
 
 Value lower(const Value& input, const Args& args, Budget& budget) {
@@ -255,109 +160,11 @@ Value upper(const Value& input, const Args& args, Budget& budget) {
   return text_result(to_upper(to_text(input)), budget);
 }
 
-// The arguments behind the first `count`.
-Args arguments_from(const Args& args, std::size_t count) {
-  Args rest = args;
-  rest.positional.erase(rest.positional.begin(),
-                        rest.positional.begin() + static_cast<std::ptrdiff_t>(count));
-  return rest;
-}
-
-Value map(const Value& input, const Args& args, Budget& budget) {
-  Items mapped;
-  if (args.positional.empty()) {
-    const auto bound = args.bind("map", {"attribute", "default"});
-    if (!bound[0]) throw TemplateError("map requires a filter argument");
-    for (const Value& each : iterate(input, budget)) {
-      Value found = attribute_of(each, *bound[0]);
-      mapped.push_back(found.is_undefined() && bound[1] ? *bound[1] : std::move(found));
-    }
-    return Value::iterator(std::move(mapped));
-  }
-  const std::string name = to_text(args.positional[0]);
-  const FilterFunction filter = find_filter(name);
-  if (!filter) throw TemplateError(fmt::format("no filter named '{}'", name));
-  const Args rest = arguments_from(args, 1);
-  for (const Value& each : iterate(input, budget)) {
-    budget.step(1 + weight(each));
-    mapped.push_back(filter(each, rest, budget));
-  }
-  return Value::iterator(std::move(mapped));
-}
-
-// select, reject, selectattr and rejectattr.
-Value select_by(const Value& input, const Args& args, Budget& budget, bool by_attribute,
-                bool wanted) {
-  const std::size_t skipped = by_attribute ? 1 : 0;
-  if (args.positional.size() < skipped) throw TemplateError("Missing parameter for attribute name");
-  TestFunction test = nullptr;
-  Args rest;
-  if (args.positional.size() > skipped) {
-    const std::string name = to_text(args.positional[skipped]);
-    test = find_test(name);
-    if (!test) throw TemplateError(fmt::format("no test named '{}'", name));
-    rest = arguments_from(args, skipped + 1);
-  }
-  Items chosen;
-  for (Value& each : iterate(input, budget)) {
-    budget.step();
-    const Value tested = by_attribute ? attribute_of(each, args.positional[0]) : each;
-    const bool passed = test ? test(tested, rest, budget) : truthy(tested);
-    if (passed == wanted) chosen.push_back(std::move(each));
-  }
-  return Value::iterator(std::move(chosen));
-}
-
-Value select(const Value& input, const Args& args, Budget& budget) {
-  return select_by(input, args, budget, false, true);
-}
-Value reject(const Value& input, const Args& args, Budget& budget) {
-  return select_by(input, args, budget, false, false);
-}
-Value selectattr(const Value& input, const Args& args, Budget& budget) {
-  return select_by(input, args, budget, true, true);
-}
-Value rejectattr(const Value& input, const Args& args, Budget& budget) {
-  return select_by(input, args, budget, true, false);
-}
-
-Value extreme(const Value& input, const Args& args, Budget& budget, bool want_less) {
-  const auto bound = args.bind(want_less ? "min" : "max", {"case_sensitive", "attribute"});
-  const bool case_sensitive = flag_or(bound[0], false);
-  std::optional<Value> best, best_key;
-  for (Value& each : iterate(input, budget)) {
-    Value key = sort_key(each, bound[1], case_sensitive);
-    const bool better = !best || (want_less ? less(key, *best_key, "<", budget)
-                                            : less(*best_key, key, ">", budget));
-    if (!better) continue;
-    best_key = std::move(key);
-    best = std::move(each);
-  }
-  return best ? *best : Value::undefined("No aggregated item, sequence was empty.");
-}
-
-Value min_filter(const Value& input, const Args& args, Budget& budget) {
-  return extreme(input, args, budget, true);
-}
-Value max_filter(const Value& input, const Args& args, Budget& budget) {
-  return extreme(input, args, budget, false);
-}
-
 Value replace_filter(const Value& input, const Args& args, Budget& budget) {
   const auto bound = args.bind("replace", {"old", "new", "count"});
   if (!bound[0] || !bound[1]) throw TemplateError("replace wants two texts");
   const std::int64_t count = bound[2] && !bound[2]->is_none() ? integer_or(bound[2], -1) : -1;
   return replaced_text(to_text(input), to_text(*bound[0]), to_text(*bound[1]), count, budget);
-}
-
-Value reverse(const Value& input, const Args& args, Budget& budget) {
-  args.bind("reverse", {});
-  Items reversed = iterate(input, budget);
-  std::reverse(reversed.begin(), reversed.end());
-  if (!input.as_text()) return Value::iterator(std::move(reversed));
-  std::string out;
-  for (const Value& character : reversed) out += *character.as_text();
-  return Value(std::move(out));
 }
 
 Value round(const Value& input, const Args& args, Budget&) {
@@ -369,6 +176,7 @@ Value round(const Value& input, const Args& args, Budget&) {
     throw TemplateError(fmt::format("type {} doesn't define __round__ method", type_name(input)));
   const std::int64_t precision = integer_or(bound[0], 0);
   if (precision < 0 || precision > 300) throw TemplateError("round: want a precision of 0 to 300");
+  if (method == "common" && input.as_integer()) return Value(*input.as_integer());
   if (method == "common") {  // exact decimal digits, ties to even, as Python
     return Value(std::stod(fmt::format("{:.{}f}", *number, static_cast<int>(precision))));
   }
@@ -383,33 +191,10 @@ Value safe(const Value& input, const Args& args, Budget&) {
   return Value::markup(to_text(input));
 }
 
-Value sort(const Value& input, const Args& args, Budget& budget) {
-  const auto bound = args.bind("sort", {"reverse", "case_sensitive", "attribute"});
-  std::vector<std::pair<Value, Value>> keyed;
-  for (Value& each : iterate(input, budget)) {
-    Value key = sort_key(each, bound[2], flag_or(bound[1], false));
-    keyed.emplace_back(std::move(key), std::move(each));
-  }
-  stable_sort_by_key(keyed, flag_or(bound[0], false), budget);
-  Items sorted;
-  for (auto& entry : keyed) sorted.push_back(std::move(entry.second));
-  return Value::list(std::move(sorted));
-}
-
 Value string(const Value& input, const Args& args, Budget& budget) {
   args.bind("string", {});
   if (input.as_text()) return input;
   return text_result(to_text(input), budget);
-}
-
-Value sum(const Value& input, const Args& args, Budget& budget) {
-  const auto bound = args.bind("sum", {"attribute", "start"});
-  Value total = bound[1].value_or(Value(std::int64_t{0}));
-  for (const Value& each : iterate(input, budget)) {
-    const bool by_attribute = bound[0] && !bound[0]->is_none();
-    total = arithmetic("+", total, by_attribute ? attribute_of(each, *bound[0]) : each, budget);
-  }
-  return total;
 }
 
 Value title(const Value& input, const Args& args, Budget& budget) {
@@ -450,19 +235,6 @@ Value trim(const Value& input, const Args& args, Budget&) {
   const std::string* characters = bound[0] ? bound[0]->as_text() : nullptr;
   std::string stripped(strip(text, characters));
   return input.is_markup() ? Value::markup(std::move(stripped)) : Value(std::move(stripped));
-}
-
-Value unique(const Value& input, const Args& args, Budget& budget) {
-  const auto bound = args.bind("unique", {"case_sensitive", "attribute"});
-  Dict seen;
-  Items kept;
-  for (Value& each : iterate(input, budget)) {
-    const Value key = sort_key(each, bound[1], flag_or(bound[0], false));
-    if (seen.find(key)) continue;
-    seen.set(key, Value());
-    kept.push_back(std::move(each));
-  }
-  return Value::iterator(std::move(kept));
 }
 
 constexpr std::pair<std::string_view, FilterFunction> kFilters[] = {
