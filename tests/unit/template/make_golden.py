@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes golden/*.json: what jinja2 makes of our templates, in transformers' environment.
 
-Reads golden/expressions.txt (one a line) and golden/templates. Needs jinja2 only. Run in this folder after changing a template or a case: python make_golden.py
+Reads golden/expressions.txt (one a line) and golden/templates. Needs jinja2 only. Run
+it in this folder after changing a template or a case: python make_golden.py
 """
 import datetime
 import json
@@ -234,8 +235,7 @@ ERRORS = [
 
 def small_cases():
     cases = []
-    lines = (GOLDEN / "expressions.txt").read_text().split("
-")
+    lines = (GOLDEN / "expressions.txt").read_text().splitlines()
     sources = ["{{ " + line + " }}" for line in lines if line]
     for source in sources + TEMPLATES:
         text, spans = render(source, VARIABLES)
