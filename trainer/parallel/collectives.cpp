@@ -1,6 +1,7 @@
 #include "trainer/parallel/collectives.h"
 
-#include <algorithm>
+#include <cmath>
+#include <exception>
 
 #include "trainer/base/error.h"
 
@@ -50,6 +51,8 @@ std::string report_of(const std::exception_ptr& failure) {
     return report(Kind::kInterrupted, e.what());
   } catch (const std::exception& e) {
     return report(Kind::kOther, e.what());
+  } catch (...) {
+    return report(Kind::kOther, "failed with what is no exception");
   }
 }
 
@@ -69,9 +72,11 @@ std::vector<double> max(Communicator& communicator, std::vector<double> values) 
   const auto ranks = static_cast<std::size_t>(communicator.size());
   std::vector<double> all(values.size() * ranks);
   communicator.all_gather(as_tensor(values), as_tensor(all));
-  for (std::size_t r = 0; r < ranks; ++r) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = std::max(values[i], all[r * values.size() + i]);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = all[i];
+    for (std::size_t r = 1; r < ranks; ++r) {
+      const double theirs = all[r * values.size() + i];
+      if (theirs > values[i] || std::isnan(theirs)) values[i] = theirs;  // NaN stays
     }
   }
   return values;
@@ -90,7 +95,12 @@ void together(Communicator& communicator, const std::function<void()>& work) {
   } catch (...) {
     failure = std::current_exception();
   }
-  const std::vector<std::string> reports = communicator.all_gather_bytes(report_of(failure));
+  std::vector<std::string> reports;
+  try {
+    reports = communicator.all_gather_bytes(report_of(failure));
+  } catch (const CommError&) {
+    if (!failure) throw;  // this rank's own error says more than the contact lost after it
+  }
   if (failure) std::rethrow_exception(failure);
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
     const Kind kind = static_cast<Kind>(reports[rank][0]);

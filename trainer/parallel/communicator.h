@@ -3,6 +3,10 @@
 // Every rank must call every collective, in the same order, from one thread. World size 1 is not a
 // special case: the local communicator runs the same code. Every wait ends: a rank that fails calls
 // `abort`, and nobody waits for the dead.
+//
+// Before data moves, the ranks compare which collective they are at, with how many bytes of which
+// dtype. When they differ, all throw CommError naming both calls. A tensor that a collective cannot
+// take (not contiguous, not on the CPU, wrong dtype or size) is std::logic_error on its rank alone.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -20,19 +24,23 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // In place; contiguous float32 or float64 tensors on the CPU. The sum is the same on all ranks,
-  // bit for bit, and the same in every run of this world size.
+  // In place; contiguous float32 or float64 tensors on the CPU. Ranks are added in their order: the
+  // sum is the same on all ranks, in every run of this world size and on every transport, bit for
+  // bit.
   // All collectives throw CommError when contact with a rank is lost or the timeout passes.
   virtual void all_reduce_sum(at::Tensor tensor) = 0;
-  // Rank r receives the sum of shard r. Requires: input = size() * output elements.
+  // Rank r receives the sum of shard r: the bits that all_reduce_sum gives there.
+  // Requires: input = size() * output elements.
   virtual void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) = 0;
-  // Requires: output = size() * input elements; shards in rank order.
+  // Requires: output = size() * input elements; shards in rank order. The input may be the rank's
+  // own shard of the output.
   virtual void all_gather(const at::Tensor& input, at::Tensor output) = 0;
   // Any dtype, contiguous.
   virtual void broadcast(at::Tensor tensor, int root) = 0;
   virtual void barrier() = 0;
-  // Like barrier, but for a rank that is about to end with an error: true when every rank arrives
-  // within `seconds` (all failed together), false when not. Never throws.
+  // For a rank that is about to end with an error: true when every rank comes here within `seconds`
+  // (all failed together), false when one does not or is at another collective, which then throws
+  // CommError there. Never throws.
   virtual bool everyone_arrives(double seconds) = 0;
   // Longest wait of every later collective.
   virtual void set_timeout(double seconds) = 0;
@@ -49,11 +57,13 @@ std::unique_ptr<Communicator> make_local();
 // `size` ranks in one process, for tests: element r belongs to the thread that plays rank r.
 std::vector<std::unique_ptr<Communicator>> make_threads(int size, double timeout_s);
 
-// The world of mpirun or srun. Initialises MPI on first use and finalises it on destruction.
-// A background watch is not needed: MPI's own runtime ends all ranks when one dies.
+// The world of mpirun or srun. Initialises MPI and finalises it on destruction, unless an exception
+// is in flight or contact was lost: then the process ends without, and the launcher ends the
+// others. A background watch is not needed: the launcher also ends all ranks when one dies. Throws
+// ConfigError when the launcher started many ranks that MPI does not bring together.
 std::unique_ptr<Communicator> make_mpi(double timeout_s);
 
-// True under mpirun or srun (environment of Open MPI, PMIx or PMI).
+// True under mpirun or srun (environment of Open MPI, PMIx, PMI or a Slurm step of many tasks).
 bool started_by_mpi();
 
 }  // namespace limbic::parallel

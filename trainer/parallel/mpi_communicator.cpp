@@ -1,7 +1,15 @@
-// Ranks started by mpirun or srun. Every collective is the non-blocking call plus a wait that gives
-// the processor away and ends with the timeout, because MPI's own wait does neither.
+// Ranks started by mpirun or srun.
+//
+// A collective has two parts. First all ranks exchange what they are about to do: a short message
+// that shows mistakes and that everybody waits for with patience, giving the processor away. Then
+// the data moves; all ranks are there, so this wait is short and keeps hold of the processor. Both
+// use non-blocking calls, because the waits of MPI itself neither rest nor end.
+//
+// Sums do not use MPI's reductions, whose order depends on the library, the size and the number of
+// ranks: shares are sent to their owner, who adds them in rank order.
 #include <mpi.h>
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -10,34 +18,62 @@
 #include <thread>
 
 #include "trainer/base/error.h"
+#include "trainer/parallel/call.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/parallel/launcher.h"
 
 namespace limbic::parallel {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
 
-constexpr auto kSpin = std::chrono::microseconds(200);  // most collectives end within it
-constexpr auto kNap = std::chrono::microseconds(200);
+constexpr auto kSpin = microseconds(50);  // most small messages are there within it
+constexpr auto kArrivalYields = milliseconds(1);
+constexpr auto kTransferYields = milliseconds(50);
+constexpr double kSlowBytesPerSecond = 50e6;  // below it a transfer rests, too
+constexpr Clock::duration kShortestNap = microseconds(50);
+constexpr Clock::duration kLongestNap = milliseconds(1);
+
 constexpr std::int64_t kLargestCount = std::numeric_limits<int>::max();
+constexpr std::int64_t kSmallBytes = 16 << 10;  // summed by everybody instead of by owners
+constexpr std::int64_t kPieceBytes = 64 << 20;  // bounds the memory that a sum takes
 
-MPI_Datatype type_of(const at::Tensor& tensor) {
-  if (tensor.scalar_type() == at::kFloat) return MPI_FLOAT;
-  check(tensor.scalar_type() == at::kDouble, "sums are over float32 or float64");
-  return MPI_DOUBLE;
+int count_of(std::int64_t count) {
+  if (count > kLargestCount) {
+    throw CommError(
+        fmt::format("MPI: got {} elements in one call, want at most {}", count, kLargestCount));
+  }
+  return static_cast<int>(count);
 }
 
-int count_of(std::int64_t elements) {
-  if (elements > kLargestCount) {
-    throw CommError(
-        fmt::format("got a message of {} elements, want at most {}", elements, kLargestCount));
+// The MPI type that moves the elements of a tensor, whatever they mean.
+struct Unit {
+  MPI_Datatype type;
+  std::int64_t count;
+};
+Unit units_of(const at::Tensor& tensor) {
+  const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
+  switch (tensor.element_size()) {
+    case 1:
+      return {MPI_UINT8_T, bytes};
+    case 2:
+      return {MPI_UINT16_T, bytes / 2};
+    case 4:
+      return {MPI_UINT32_T, bytes / 4};
+    default:
+      return {MPI_UINT64_T, bytes / 8};
   }
-  return static_cast<int>(elements);
 }
 
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(double timeout_s) : timeout_s_(timeout_s) {
+  explicit MpiCommunicator(double timeout_s)
+      : timeout_s_(timeout_s), exceptions_(std::uncaught_exceptions()) {
+    int started = 0;
+    MPI_Initialized(&started);
+    check(started == 0, "MPI can be initialised only once");
     int provided = 0;
     if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
       throw CommError("MPI: got no answer of the launcher, want mpirun or srun");
@@ -45,81 +81,97 @@ class MpiCommunicator final : public Communicator {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    calls_.resize(static_cast<std::size_t>(size_));
+    for (auto* list : {&send_counts_, &send_offsets_, &counts_, &offsets_}) {
+      list->resize(calls_.size());
+    }
   }
-  // A rank that leaves by an error alone must not wait for the others in MPI_Finalize.
+  // A rank that leaves by an error must not wait for the others: without MPI_Finalize the launcher
+  // ends them.
   ~MpiCommunicator() override {
-    if (!broken_) MPI_Finalize();
+    if (std::uncaught_exceptions() > exceptions_) return;
+    if (all_at(CallKind::kFinish, timeout_s_)) MPI_Finalize();
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
   void all_reduce_sum(at::Tensor tensor) override {
-    check(tensor.is_contiguous(), "collectives take contiguous tensors");
-    finish("all_reduce_sum", [&](MPI_Request* request) {
-      return MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), count_of(tensor.numel()),
-                            type_of(tensor), MPI_SUM, MPI_COMM_WORLD, request);
-    });
+    agree(all_reduce_call(tensor));
+    held_ = {tensor, {}};
+    const at::Tensor flat = tensor.view({-1});
+    const std::int64_t step = kPieceBytes / tensor.element_size();
+    for (std::int64_t begin = 0; begin < flat.numel(); begin += step) {
+      const at::Tensor piece = flat.slice(0, begin, std::min(flat.numel(), begin + step));
+      const bool small = static_cast<std::int64_t>(piece.nbytes()) <= kSmallBytes;
+      small ? sum_everywhere(piece) : sum_at_owners(piece);
+    }
+    held_ = {};
   }
+
   void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) override {
-    check(input.is_contiguous() && output.is_contiguous(), "collectives take contiguous tensors");
-    check(input.numel() == output.numel() * size_, "reduce_scatter sizes");
-    finish("reduce_scatter_sum", [&](MPI_Request* request) {
-      return MPI_Ireduce_scatter_block(input.data_ptr(), output.data_ptr(),
-                                       count_of(output.numel()), type_of(output), MPI_SUM,
-                                       MPI_COMM_WORLD, request);
-    });
+    agree(reduce_scatter_call(input, output, size_));
+    held_ = {input, output};
+    count_of(input.numel());
+    const at::Tensor flat = output.view({-1});
+    const std::int64_t step = std::max<std::int64_t>(1, kPieceBytes / input.element_size() / size_);
+    for (std::int64_t begin = 0; begin < flat.numel(); begin += step) {
+      const at::Tensor piece = flat.slice(0, begin, std::min(flat.numel(), begin + step));
+      for (std::size_t r = 0; r < calls_.size(); ++r) {
+        send_counts_[r] = count_of(piece.numel());
+        send_offsets_[r] = count_of(static_cast<std::int64_t>(r) * flat.numel() + begin);
+      }
+      piece.copy_(sum_of_shares(input.view({-1}), piece.numel()));
+    }
+    held_ = {};
   }
+
   void all_gather(const at::Tensor& input, at::Tensor output) override {
-    check(input.is_contiguous() && output.is_contiguous(), "collectives take contiguous tensors");
-    check(output.numel() == input.numel() * size_, "all_gather sizes");
-    const int bytes = count_of(static_cast<std::int64_t>(input.nbytes()));
-    finish("all_gather", [&](MPI_Request* request) {
-      return MPI_Iallgather(input.data_ptr(), bytes, MPI_BYTE, output.data_ptr(), bytes, MPI_BYTE,
-                            MPI_COMM_WORLD, request);
+    agree(all_gather_call(input, output, size_));
+    held_ = {input, output};
+    const auto [type, count] = units_of(input);
+    const auto own = rank_ * static_cast<std::int64_t>(input.nbytes());
+    const void* from = input.data_ptr();
+    if (from == static_cast<char*>(output.data_ptr()) + own) from = MPI_IN_PLACE;
+    transfer(output.nbytes(), [&, type = type, n = count_of(count)](MPI_Request* request) {
+      return MPI_Iallgather(from, n, type, output.data_ptr(), n, type, MPI_COMM_WORLD, request);
     });
+    held_ = {};
   }
+
   void broadcast(at::Tensor tensor, int root) override {
-    check(tensor.is_contiguous(), "collectives take contiguous tensors");
-    finish("broadcast", [&](MPI_Request* request) {
-      return MPI_Ibcast(tensor.data_ptr(), count_of(static_cast<std::int64_t>(tensor.nbytes())),
-                        MPI_BYTE, root, MPI_COMM_WORLD, request);
+    agree(broadcast_call(tensor, root, size_));
+    held_ = {tensor, {}};
+    const auto [type, count] = units_of(tensor);
+    transfer(tensor.nbytes(), [&, type = type, n = count_of(count)](MPI_Request* request) {
+      return MPI_Ibcast(tensor.data_ptr(), n, type, root, MPI_COMM_WORLD, request);
     });
+    held_ = {};
   }
-  void barrier() override {
-    finish("barrier", [](MPI_Request* request) { return MPI_Ibarrier(MPI_COMM_WORLD, request); });
-  }
-  bool everyone_arrives(double seconds) override {
-    MPI_Request request = MPI_REQUEST_NULL;
-    if (broken_ || MPI_Ibarrier(MPI_COMM_WORLD, &request) != MPI_SUCCESS) return false;
-    const bool arrived = wait(request, seconds);
-    broken_ = !arrived;
-    return arrived;
-  }
+
+  void barrier() override { agree({.kind = CallKind::kBarrier}); }
+  bool everyone_arrives(double seconds) override { return all_at(CallKind::kEnd, seconds); }
   void set_timeout(double seconds) override { timeout_s_ = seconds; }
 
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {
-    const auto ranks = static_cast<std::size_t>(size_);
-    const int length = count_of(static_cast<std::int64_t>(mine.size()));
-    std::vector<int> lengths(ranks), offsets(ranks, 0);
-    finish("all_gather_bytes", [&](MPI_Request* request) {
-      return MPI_Iallgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, MPI_COMM_WORLD,
-                            request);
-    });
+    agree({.kind = CallKind::kAllGatherBytes, .bytes = static_cast<std::int64_t>(mine.size())});
     std::int64_t total = 0;
-    for (std::size_t r = 0; r < ranks; ++r) {
-      offsets[r] = count_of(total);
-      total += lengths[r];
+    for (std::size_t r = 0; r < calls_.size(); ++r) {
+      counts_[r] = count_of(calls_[r].bytes);
+      offsets_[r] = count_of(total);
+      total += calls_[r].bytes;
     }
-    std::string all(static_cast<std::size_t>(count_of(total)), '\0');
-    finish("all_gather_bytes", [&](MPI_Request* request) {
-      return MPI_Iallgatherv(mine.data(), length, MPI_BYTE, all.data(), lengths.data(),
-                             offsets.data(), MPI_BYTE, MPI_COMM_WORLD, request);
+    sent_bytes_ = mine;
+    bytes_.resize(static_cast<std::size_t>(count_of(total)));
+    transfer(bytes_.size(), [&](MPI_Request* request) {
+      return MPI_Iallgatherv(sent_bytes_.data(), counts_[static_cast<std::size_t>(rank_)], MPI_BYTE,
+                             bytes_.data(), counts_.data(), offsets_.data(), MPI_BYTE,
+                             MPI_COMM_WORLD, request);
     });
     std::vector<std::string> parts;
-    for (std::size_t r = 0; r < ranks; ++r) {
-      parts.push_back(
-          all.substr(static_cast<std::size_t>(offsets[r]), static_cast<std::size_t>(lengths[r])));
+    for (std::size_t r = 0; r < calls_.size(); ++r) {
+      parts.push_back(bytes_.substr(static_cast<std::size_t>(offsets_[r]),
+                                    static_cast<std::size_t>(counts_[r])));
     }
     return parts;
   }
@@ -131,58 +183,153 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  // Starts a collective and waits for it.
-  template <class Start>
-  void finish(const char* what, Start start) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    if (broken_) throw CommError(fmt::format("rank {}: {} after contact was lost", rank_, what));
-    if (start(&request) != MPI_SUCCESS) {
-      broken_ = true;
-      throw CommError(fmt::format("rank {}: {}: MPI refused", rank_, what));
+  // Waits until every rank has come, and throws when they mean different things. The ranks are
+  // together afterwards, so that a disagreement leaves the connection usable.
+  void agree(const Call& call) { agree(call, timeout_s_); }
+  void agree(const Call& call, double seconds) {
+    what_ = name_of(call.kind);
+    if (broken_) throw CommError(what_ + " after contact was lost");
+    begin_ = Clock::now();
+    limit_s_ = seconds;
+    call_ = call;
+    finish(kArrivalYields, [&](MPI_Request* request) {
+      return MPI_Iallgather(&call_, sizeof(Call), MPI_BYTE, calls_.data(), sizeof(Call), MPI_BYTE,
+                            MPI_COMM_WORLD, request);
+    });
+    const std::string difference = disagreement(calls_);
+    if (!difference.empty()) throw CommError(difference);
+  }
+  bool all_at(CallKind kind, double seconds) {
+    try {
+      agree({.kind = kind}, seconds);
+      return true;
+    } catch (const CommError&) {
+      return false;
     }
-    if (wait(request, timeout_s_)) return;
-    broken_ = true;
-    throw CommError(
-        fmt::format("rank {}: {}: another rank did not answer within {} s "
-                    "(parallel.timeout_s)",
-                    rank_, what, timeout_s_));
   }
 
-  // False when the time passed or the transport failed.
-  static bool wait(MPI_Request& request, double seconds) {
+  // Every rank gets all pieces and adds them in rank order.
+  void sum_everywhere(at::Tensor piece) {
+    const std::int64_t count = piece.numel();
+    const at::Tensor all = scratch(piece.scalar_type(), count * size_);
+    const auto [type, units] = units_of(piece);
+    transfer(all.nbytes(), [&, type = type, n = count_of(units)](MPI_Request* request) {
+      return MPI_Iallgather(piece.data_ptr(), n, type, all.data_ptr(), n, type, MPI_COMM_WORLD,
+                            request);
+    });
+    piece.copy_(sum_of_rows(all, count));
+  }
+  // Every rank gets its share of all pieces, adds them in rank order and hands the sum around.
+  void sum_at_owners(at::Tensor piece) {
+    const auto start = [&](std::int64_t rank) { return piece.numel() * rank / size_; };
+    for (std::int64_t r = 0; r < size_; ++r) {
+      const auto i = static_cast<std::size_t>(r);
+      send_offsets_[i] = static_cast<int>(start(r));
+      send_counts_[i] = static_cast<int>(start(r + 1) - start(r));
+    }
+    at::Tensor mine = piece.slice(0, start(rank_), start(rank_ + 1));
+    mine.copy_(sum_of_shares(piece, mine.numel()));
+    const MPI_Datatype type = units_of(piece).type;
+    transfer(piece.nbytes(), [&](MPI_Request* request) {
+      return MPI_Iallgatherv(MPI_IN_PLACE, 0, type, piece.data_ptr(), send_counts_.data(),
+                             send_offsets_.data(), type, MPI_COMM_WORLD, request);
+    });
+  }
+  // Sends the shares that send_counts_ and send_offsets_ name; the sum of what arrives.
+  at::Tensor sum_of_shares(const at::Tensor& from, std::int64_t count) {
+    const at::Tensor all = scratch(from.scalar_type(), count * size_);
+    for (std::size_t r = 0; r < calls_.size(); ++r) {
+      counts_[r] = count_of(count);
+      offsets_[r] = count_of(static_cast<std::int64_t>(r) * count);
+    }
+    const MPI_Datatype type = units_of(from).type;
+    transfer(all.nbytes(), [&](MPI_Request* request) {
+      return MPI_Ialltoallv(from.data_ptr(), send_counts_.data(), send_offsets_.data(), type,
+                            all.data_ptr(), counts_.data(), offsets_.data(), type, MPI_COMM_WORLD,
+                            request);
+    });
+    return sum_of_rows(all, count);
+  }
+  // Adds into the first row.
+  at::Tensor sum_of_rows(const at::Tensor& rows, std::int64_t count) const {
+    at::Tensor sum = rows.slice(0, 0, count);
+    for (int r = 1; r < size_; ++r) sum.add_(rows.slice(0, r * count, (r + 1) * count));
+    return sum;
+  }
+  // Kept between calls: fresh memory of this size costs more than the sum.
+  at::Tensor scratch(at::ScalarType type, std::int64_t count) {
+    const auto bytes = count * static_cast<std::int64_t>(c10::elementSize(type));
+    if (!scratch_.defined() || scratch_.numel() < bytes) scratch_ = at::empty({bytes}, at::kByte);
+    return scratch_.slice(0, 0, bytes).view(type);
+  }
+
+  template <class Start>
+  void transfer(std::size_t bytes, Start start) {
+    const std::chrono::duration<double> slow(static_cast<double>(bytes) / kSlowBytesPerSecond);
+    finish(kTransferYields + std::chrono::duration_cast<Clock::duration>(slow), start);
+  }
+  // Starts a non-blocking call and waits for it: polls for kSpin, lets others run between the polls
+  // for `yields`, then rests longer and longer.
+  template <class Start>
+  void finish(Clock::duration yields, Start start) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    if (start(&request) != MPI_SUCCESS) give_up("MPI refused the call");
     const auto begin = Clock::now();
-    const auto end = begin + std::chrono::duration<double>(seconds);
     while (true) {
       int done = 0;
-      if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
-      if (done != 0) return true;
+      if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+        give_up("contact with another rank was lost");
+      }
+      if (done != 0) return;
       const auto now = Clock::now();
-      if (now > end) return false;
-      if (now - begin < kSpin) {
+      if (std::chrono::duration<double>(now - begin_).count() > limit_s_) {
+        give_up(fmt::format("another rank did not come or answer within {} s (parallel.timeout_s)",
+                            limit_s_));
+      }
+      if (now - begin < kSpin) continue;
+      if (now - begin < yields) {
         std::this_thread::yield();
       } else {
-        std::this_thread::sleep_for(kNap);
+        std::this_thread::sleep_for(std::clamp((now - begin) / 16, kShortestNap, kLongestNap));
       }
     }
   }
+  [[noreturn]] void give_up(const std::string& why) {
+    broken_ = true;
+    throw CommError(fmt::format("{}: {}", what_, why));
+  }
 
   double timeout_s_;
+  int exceptions_;  // in flight when this was made
   int rank_ = 0;
   int size_ = 1;
   bool broken_ = false;
+
+  // Of the running collective. These are members because MPI may still touch the buffers of a call
+  // that was given up.
+  std::string what_;
+  Clock::time_point begin_;
+  double limit_s_ = 0.0;
+  Call call_;
+  std::vector<Call> calls_;
+  std::array<at::Tensor, 2> held_;
+  at::Tensor scratch_;
+  std::string sent_bytes_, bytes_;
+  std::vector<int> send_counts_, send_offsets_, counts_, offsets_;
 };
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi(double timeout_s) {
-  return std::make_unique<MpiCommunicator>(timeout_s);
-}
-
-bool started_by_mpi() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
-    if (std::getenv(name) != nullptr) return true;
+  auto communicator = std::make_unique<MpiCommunicator>(timeout_s);
+  const int wanted = launched_ranks();
+  if (communicator->size() == 1 && wanted > 1) {
+    throw ConfigError(
+        fmt::format("MPI: got a world of 1 rank, want the {} that the launcher started; use the "
+                    "mpirun of this Open MPI or srun --mpi=pmix",
+                    wanted));
   }
-  return false;
+  return communicator;
 }
 
 }  // namespace limbic::parallel

@@ -1,10 +1,11 @@
-// N ranks in one process. A collective is: everybody posts a pointer, everybody waits, everybody
-// reads what it needs, everybody waits again.
+// N ranks in one process. A collective is: everybody posts its call and a pointer, everybody meets,
+// everybody reads what it needs, everybody parts.
 #include <condition_variable>
-#include <cstring>
+#include <exception>
 #include <mutex>
 
 #include "trainer/base/error.h"
+#include "trainer/parallel/call.h"
 #include "trainer/parallel/communicator.h"
 
 namespace limbic::parallel {
@@ -13,55 +14,73 @@ namespace {
 class ThreadWorld {
  public:
   ThreadWorld(int size, double timeout_s)
-      : posts_(static_cast<std::size_t>(size)), timeout_s_(timeout_s) {}
+      : calls_(static_cast<std::size_t>(size)), data_(calls_.size()), timeout_s_(timeout_s) {}
 
-  int size() const { return static_cast<int>(posts_.size()); }
+  int size() const { return static_cast<int>(calls_.size()); }
 
-  // Throws CommError when the world was aborted or a rank does not come in time.
-  void wait(const char* what, double seconds) {
+  // Returns when every rank has come, with its call and data posted. False when one did not in
+  // `seconds`. Throws CommError when the world was aborted. Who returns true must call `part`.
+  bool meet(int rank, const Call& call, const void* data, double seconds) {
     std::unique_lock lock(mutex_);
     fail_if_aborted();
+    calls_[static_cast<std::size_t>(rank)] = call;
+    data_[static_cast<std::size_t>(rank)] = data;
+    if (arrive()) return true;
     const std::uint64_t round = round_;
-    if (++arrived_ == posts_.size()) {
-      arrived_ = 0;
-      ++round_;
-      changed_.notify_all();
-      return;
-    }
-    const bool in_time = changed_.wait_for(lock, std::chrono::duration<double>(seconds), [&] {
-      return round_ != round || !abort_reason_.empty();
-    });
-    if (round_ != round) return;
-    fail_if_aborted();
-    if (in_time) return;
+    changed_.wait_for(lock, std::chrono::duration<double>(seconds),
+                      [&] { return round_ != round || !abort_reason_.empty(); });
+    if (round_ != round) return true;
     --arrived_;
-    throw CommError(
-        fmt::format("{}: not all of {} ranks came within {} s", what, posts_.size(), seconds));
+    fail_if_aborted();
+    return false;
   }
-  void wait(const char* what) { wait(what, timeout_s()); }
+  // Returns when every rank has read what it needs. No timeout: whoever met comes here.
+  void part() {
+    std::unique_lock lock(mutex_);
+    if (arrive()) return;
+    const std::uint64_t round = round_;
+    changed_.wait(lock, [&] { return round_ != round; });
+  }
 
-  const void*& post(int rank) { return posts_[static_cast<std::size_t>(rank)]; }
+  // Between `meet` and `part` only.
+  const std::vector<Call>& calls() const { return calls_; }
+  const void* data(int rank) const { return data_[static_cast<std::size_t>(rank)]; }
 
   void abort(const std::string& reason) {
     const std::lock_guard lock(mutex_);
     if (abort_reason_.empty()) abort_reason_ = reason;
     changed_.notify_all();
   }
-  double timeout_s() const { return timeout_s_; }
-  void set_timeout(double seconds) { timeout_s_ = seconds; }
+  double timeout_s() const {
+    const std::lock_guard lock(mutex_);
+    return timeout_s_;
+  }
+  void set_timeout(double seconds) {
+    const std::lock_guard lock(mutex_);
+    timeout_s_ = seconds;
+  }
 
  private:
   void fail_if_aborted() const {
     if (!abort_reason_.empty()) throw CommError(abort_reason_);
   }
+  // True for the last one, which opens the next round.
+  bool arrive() {
+    if (++arrived_ < calls_.size()) return false;
+    arrived_ = 0;
+    ++round_;
+    changed_.notify_all();
+    return true;
+  }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<const void*> posts_;
+  std::vector<Call> calls_;
+  std::vector<const void*> data_;
   std::size_t arrived_ = 0;
   std::uint64_t round_ = 0;
   std::string abort_reason_;
-  std::atomic<double> timeout_s_;
+  double timeout_s_;
 };
 
 class ThreadCommunicator final : public Communicator {
@@ -73,44 +92,50 @@ class ThreadCommunicator final : public Communicator {
   int size() const override { return world_->size(); }
 
   void all_reduce_sum(at::Tensor tensor) override {
-    const at::Tensor sum = sum_of_all("all_reduce_sum", tensor, 0, tensor.numel());
+    at::Tensor sum;
+    exchange(all_reduce_call(tensor), &tensor, [&] { sum = sum_of_all(0, tensor.numel()); });
     tensor.view({-1}).copy_(sum);
   }
   void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) override {
-    check(input.numel() == output.numel() * size(), "reduce_scatter sizes");
-    output.view({-1}).copy_(
-        sum_of_all("reduce_scatter_sum", input, rank_ * output.numel(), output.numel()));
+    at::Tensor sum;
+    exchange(reduce_scatter_call(input, output, size()), &input,
+             [&] { sum = sum_of_all(rank_ * output.numel(), output.numel()); });
+    output.view({-1}).copy_(sum);
   }
   void all_gather(const at::Tensor& input, at::Tensor output) override {
-    check(output.numel() == input.numel() * size(), "all_gather sizes");
-    post("all_gather", &input);
-    for (int r = 0; r < size(); ++r) {
-      output.view({-1})
-          .slice(0, r * input.numel(), (r + 1) * input.numel())
-          .copy_(posted<at::Tensor>(r).view({-1}));
-    }
-    world_->wait("all_gather");
+    exchange(all_gather_call(input, output, size()), &input, [&] {
+      for (int r = 0; r < size(); ++r) {
+        at::Tensor shard = output.view({-1}).slice(0, r * input.numel(), (r + 1) * input.numel());
+        const auto& theirs = posted<at::Tensor>(r);
+        if (shard.data_ptr() != theirs.data_ptr()) shard.copy_(theirs.view({-1}));
+      }
+    });
   }
   void broadcast(at::Tensor tensor, int root) override {
-    post("broadcast", &tensor);
-    if (rank_ != root) tensor.copy_(posted<at::Tensor>(root));
-    world_->wait("broadcast");
+    exchange(broadcast_call(tensor, root, size()), &tensor, [&] {
+      if (rank_ != root) tensor.copy_(posted<at::Tensor>(root));
+    });
   }
-  void barrier() override { world_->wait("barrier"); }
+  void barrier() override {
+    exchange({.kind = CallKind::kBarrier}, nullptr, [] {});
+  }
   bool everyone_arrives(double seconds) override {
     try {
-      world_->wait("end", seconds);
-      return true;
+      if (!world_->meet(rank_, {.kind = CallKind::kEnd}, nullptr, seconds)) return false;
     } catch (const CommError&) {
       return false;
     }
+    const bool all_end = disagreement(world_->calls()).empty();
+    world_->part();
+    return all_end;
   }
   void set_timeout(double seconds) override { world_->set_timeout(seconds); }
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {
-    post("all_gather_bytes", &mine);
     std::vector<std::string> all;
-    for (int r = 0; r < size(); ++r) all.push_back(posted<std::string>(r));
-    world_->wait("all_gather_bytes");
+    const auto bytes = static_cast<std::int64_t>(mine.size());
+    exchange({.kind = CallKind::kAllGatherBytes, .bytes = bytes}, &mine, [&] {
+      for (int r = 0; r < size(); ++r) all.push_back(posted<std::string>(r));
+    });
     return all;
   }
   void abort(const std::string& reason, int) override {
@@ -118,24 +143,37 @@ class ThreadCommunicator final : public Communicator {
   }
 
  private:
-  void post(const char* what, const void* value) {
-    world_->post(rank_) = value;
-    world_->wait(what);
+  template <class Read>
+  void exchange(const Call& call, const void* data, Read read) {
+    const double seconds = world_->timeout_s();
+    if (!world_->meet(rank_, call, data, seconds)) {
+      // Those who come later must not wait for this rank again.
+      const std::string reason = fmt::format("rank {}: {}: not all of {} ranks came within {} s",
+                                             rank_, name_of(call.kind), size(), seconds);
+      world_->abort(reason);
+      throw CommError(reason);
+    }
+    std::exception_ptr failure;
+    try {
+      const std::string difference = disagreement(world_->calls());
+      if (!difference.empty()) throw CommError(difference);
+      read();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    world_->part();
+    if (failure) std::rethrow_exception(failure);
   }
   template <class T>
   const T& posted(int rank) const {
-    return *static_cast<const T*>(world_->post(rank));
+    return *static_cast<const T*>(world_->data(rank));
   }
   // In rank order, so that every rank gets the same bits.
-  at::Tensor sum_of_all(const char* what, const at::Tensor& mine, std::int64_t begin,
-                        std::int64_t count) {
-    check(mine.is_contiguous(), "collectives take contiguous tensors");
-    post(what, &mine);
+  at::Tensor sum_of_all(std::int64_t begin, std::int64_t count) const {
     at::Tensor sum = posted<at::Tensor>(0).view({-1}).slice(0, begin, begin + count).clone();
     for (int r = 1; r < size(); ++r) {
       sum.add_(posted<at::Tensor>(r).view({-1}).slice(0, begin, begin + count));
     }
-    world_->wait(what);
     return sum;
   }
 
