@@ -1,15 +1,15 @@
 // From messages to token ids and the mask of what the assistant wrote.
 //
-// The mask is made by the first rule that applies:
-//   1. the template's own {% generation %} blocks;
-//   2. prefix rule: for every assistant turn, render(messages up to it, add_generation_prompt) must
-//   be
-//      a prefix of render(messages including it), and that of the whole text; the turn is what lies
-//      between, cut behind its end-of-turn token;
-//   3. content rule: the turn's content is found in the rendered text in order, and extended over
-//   the
-//      end-of-turn token behind it.
-// When none fits, DataError says so (with the template's name).
+// A template that has {% generation %} blocks says itself what the mask covers. Otherwise every
+// assistant turn is found by the first rule that fits it:
+//   1. prefix rule: render(messages up to it, add_generation_prompt) is a prefix of render(messages
+//      including it), and that of the whole text; the turn is what lies between;
+//   2. content rule (a template that shows earlier turns differently, as Qwen 3 drops their
+//      thoughts): the turn is what changes in the whole text when the message says something else,
+//      from behind the generation prompt in front of it.
+// A turn ends behind its end-of-turn token, the special token that closes it; white space behind
+// it is not the model's to write. Text without such tokens ends with what the template puts there.
+// When no rule fits, DataError says so (with the template's name and the message's index).
 #pragma once
 
 #include <cstdint>

@@ -162,15 +162,16 @@ class TurnFinder {
     return {};
   }
 
-  // The position behind the longest beginning of the prompt that stands in text[behind_, content);
-  // its end may be missing there (an empty <think> block), its first tag or word not.
+  // The position behind the prompt's last place in text[behind_, content). Where the text lacks the
+  // prompt's end (an empty <think> block), its first line counts, or else its first tag or word.
   std::optional<std::size_t> behind_prompt(const std::string& prompt, std::size_t content) const {
     const std::string_view before = std::string_view(text_).substr(0, content);
-    const std::size_t delimiter = prompt.find_first_of(">]:\n");
-    const std::size_t least = delimiter == std::string::npos ? prompt.size() : delimiter + 1;
-    for (std::size_t size = prompt.size(); size >= least && size > 0; --size) {
-      const std::size_t place = before.rfind(std::string_view(prompt).substr(0, size));
-      if (place != std::string_view::npos && place >= behind_) return place + size;
+    for (const std::size_t size :
+         {prompt.size(), prompt.find('\n') + 1, prompt.find_first_of(">]:") + 1}) {
+      const std::string_view beginning = std::string_view(prompt).substr(0, size);
+      const std::size_t place = before.rfind(beginning);  // find's npos + 1 is 0: nothing to find
+      if (is_blank(beginning) || place == std::string_view::npos || place < behind_) continue;
+      return place + size;
     }
     if (!is_blank(prompt)) return std::nullopt;
     // No words announce a reply: the turn starts behind the last special token or text.
