@@ -25,10 +25,12 @@ Json finite(const Json& value) {
   return out;
 }
 
-bool is_later_line_of(const std::string& line, const std::string& stage, std::int64_t step) {
-  const Json row = Json::parse(line, nullptr, false);
-  if (row.is_discarded() || !row.is_object()) return true;  // torn by a crash
-  return row.value("stage", "") == stage && row.value("step", std::int64_t{0}) > step;
+// False for what is no line of ours.
+bool is_later_line_of(const Json& row, const std::string& stage, std::int64_t step) {
+  const auto its_stage = row.find("stage");
+  const auto its_step = row.find("step");
+  return its_stage != row.end() && *its_stage == stage && its_step != row.end() &&
+         its_step->is_number_integer() && its_step->get<std::int64_t>() > step;
 }
 
 }  // namespace
@@ -60,13 +62,17 @@ void MetricsLog::resume_stage(const std::string& stage, std::int64_t step) {
   if (!enabled_) return;
   const std::string before = read_file(path_);
   std::string kept;
+  std::size_t sound = 0;  // of `kept`: what follows was torn by a crash unless a sound line comes
   for (std::size_t begin = 0; begin < before.size();) {
     const std::size_t end = before.find('\n', begin);
     if (end == std::string::npos) break;  // an unfinished last line
-    const std::string line = before.substr(begin, end - begin);
-    if (!is_later_line_of(line, stage, step)) kept += line + "\n";
+    const std::string line = before.substr(begin, end + 1 - begin);
     begin = end + 1;
+    const Json row = Json::parse(line, nullptr, false);
+    if (!row.is_object() || !is_later_line_of(row, stage, step)) kept += line;
+    if (row.is_object()) sound = kept.size();
   }
+  kept.resize(sound);
   if (kept == before) return;
   close_file();
   write_file_atomically(path_, kept);

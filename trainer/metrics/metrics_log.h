@@ -18,8 +18,8 @@ class MetricsLog {
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
-  // Drops the lines of `stage` after `step`, which a resumed run will write again, and an
-  // unfinished last line. Lines of other stages stay byte for byte.
+  // Drops the lines of `stage` after `step`, which a resumed run will write again, and what a crash
+  // tore at the end of the file. Everything else stays byte for byte.
   void resume_stage(const std::string& stage, std::int64_t step);
 
   // Appends one line and flushes it to the kernel. "time" is seconds since the epoch. A value that
