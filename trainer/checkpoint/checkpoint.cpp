@@ -14,12 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void remove_old(const std::string& folder, std::int64_t keep) {
-  const auto steps = steps_below(folder);
-  for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(1, keep)); i < steps.size();
-       ++i) {
+// Later steps than the one just saved are of a history that the run left: they were damaged, or it
+// was told to continue from an earlier step. A resume must not go back to them.
+void remove_others(const std::string& folder, std::int64_t saved, std::int64_t keep) {
+  std::int64_t kept = 0;
+  for (const auto& [step, path] : steps_below(folder)) {
+    if (step <= saved && kept++ < std::max<std::int64_t>(1, keep)) continue;
     std::error_code ignored;
-    fs::remove_all(steps[i].second, ignored);
+    fs::remove_all(path, ignored);
   }
 }
 
@@ -49,7 +51,7 @@ void save_replicated(parallel::Communicator& communicator, const std::string& fo
   parallel::together(communicator, [&] {
     if (communicator.rank() != 0) return;
     write_step(folder, step, content, info);
-    remove_old(folder, keep);
+    remove_others(folder, step, keep);
   });
 }
 
@@ -84,8 +86,8 @@ std::vector<Verdict> verify(const std::string& folder) {
     throw DataError(folder + ": got no such folder, want a step, a stage or a run folder");
   }
   std::vector<std::pair<std::int64_t, std::string>> steps;
-  if (fs::exists(folder + "/MANIFEST.json")) {
-    steps.emplace_back(0, folder);
+  if (const auto only = step_of_folder(folder); only || fs::exists(folder + "/MANIFEST.json")) {
+    steps.emplace_back(only.value_or(0), folder);
   } else {
     steps = steps_below(folder);
     const std::string stages =

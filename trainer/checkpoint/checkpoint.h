@@ -28,9 +28,10 @@ struct LoadedCheckpoint {
   std::string folder;
 };
 
-// Every rank must call; rank 0 writes what is the same on all ranks. Keeps the newest `keep`
-// checkpoints (older ones are removed after the new one stands) and never removes the only good
-// one. Throws DataError when the disk refuses (on all ranks); the earlier checkpoints stay usable.
+// Every rank must call; rank 0 writes what is the same on all ranks. After the new one stands, it
+// and the `keep` - 1 before it are kept: older ones are removed, and so are later ones, which a run
+// leaves behind when it continues from an earlier step. Throws DataError when the disk refuses (on
+// all ranks); the earlier checkpoints stay usable.
 void save_replicated(parallel::Communicator& communicator, const std::string& folder,
                      std::int64_t step, const CheckpointContent& content, const Json& info,
                      std::int64_t keep);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <filesystem>
 
 #include "trainer/base/error.h"
@@ -20,6 +21,7 @@ constexpr const char* kManifest = "MANIFEST.json";
 constexpr const char* kTensors = "state.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kUnfinished = ".unfinished";
+constexpr const char* kDigest = "manifest_sha256";  // of the manifest's other fields
 
 void sync_folder(const std::string& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -33,27 +35,46 @@ Json file_entry(const std::string& folder, const char* name) {
   return {{"name", name}, {"bytes", fs::file_size(path)}, {"sha256", sha256_file(path)}};
 }
 
-// -1 when the name is not step-NUMBER.
-std::int64_t step_of(const std::string& name) {
-  const std::string prefix = "step-";
-  if (!name.starts_with(prefix)) return -1;
-  std::int64_t step = -1;
-  const char* begin = name.data() + prefix.size();
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(begin, end, step);
-  return error == std::errc() && stop == end ? step : -1;
+// Puts the finished folder in the place of an older one of the same step.
+void replace_folder(const std::string& aside, const std::string& target) {
+  const std::string older = target + ".older" + kUnfinished;
+  if (::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::rename(aside, older);
+  } else {
+    // Some network file systems cannot exchange: for a moment the step has no checkpoint.
+    fs::rename(target, older);
+    fs::rename(aside, target);
+  }
+  fs::remove_all(older);
+}
+
+std::string digest_of(Json manifest) {
+  manifest.erase(kDigest);
+  return sha256(manifest.dump());
 }
 
 }  // namespace
 
 std::string step_name(std::int64_t step) { return fmt::format("step-{:08}", step); }
 
+std::optional<std::int64_t> step_of_folder(const std::string& folder) {
+  const fs::path path = fs::path(folder).lexically_normal();
+  const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  const std::string prefix = "step-";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  std::int64_t step = -1;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, step);
+  if (error != std::errc() || stop != end || step < 0) return std::nullopt;
+  return step;
+}
+
 std::vector<std::pair<std::int64_t, std::string>> steps_below(const std::string& folder) {
   std::vector<std::pair<std::int64_t, std::string>> steps;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::int64_t step = step_of(entry.path().filename().string());
-    if (step >= 0 && entry.is_directory()) steps.emplace_back(step, entry.path().string());
+    const auto step = step_of_folder(entry.path().string());
+    if (step && entry.is_directory()) steps.emplace_back(*step, entry.path().string());
   }
   std::sort(steps.rbegin(), steps.rend());
   return steps;
@@ -78,14 +99,18 @@ void write_step(const std::string& folder, std::int64_t step, const CheckpointCo
     fs::create_directory(aside);
     write_safetensors(aside + "/" + kTensors, content.tensors);
     write_file_atomically(aside + "/" + kState, content.state.dump() + "\n");
-    const Json manifest = {{"schema_version", kSchemaVersion},
-                           {"step", step},
-                           {"info", info},
-                           {"files", {file_entry(aside, kTensors), file_entry(aside, kState)}}};
+    Json manifest = {{"schema_version", kSchemaVersion},
+                     {"step", step},
+                     {"info", info},
+                     {"files", {file_entry(aside, kTensors), file_entry(aside, kState)}}};
+    manifest[kDigest] = digest_of(manifest);
     write_file_atomically(aside + "/" + kManifest, manifest.dump(2) + "\n");
     sync_folder(aside);
-    fs::remove_all(target);
-    fs::rename(aside, target);
+    if (fs::exists(target)) {
+      replace_folder(aside, target);
+    } else {
+      fs::rename(aside, target);
+    }
     sync_folder(folder);
   } catch (const fs::filesystem_error& error) {
     throw DataError(fmt::format("{}: got {}, want a folder that can be written", target,
@@ -104,6 +129,9 @@ Json read_manifest(const std::string& step_folder) {
   if (manifest["schema_version"] != kSchemaVersion) {
     throw DataError(fmt::format("{}: got schema version {}, want {}", path,
                                 manifest["schema_version"].get<std::int64_t>(), kSchemaVersion));
+  }
+  if (!manifest.contains(kDigest) || manifest[kDigest] != digest_of(manifest)) {
+    throw DataError(path + ": got other content than was saved (SHA-256 differs)");
   }
   return manifest;
 }

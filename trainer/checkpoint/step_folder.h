@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@ namespace limbic::checkpoint {
 inline constexpr std::int64_t kSchemaVersion = 1;
 
 std::string step_name(std::int64_t step);
+// The step of a folder named so, empty for another name.
+std::optional<std::int64_t> step_of_folder(const std::string& folder);
 // Steps below a stage folder, newest first; unfinished ones are not among them.
 std::vector<std::pair<std::int64_t, std::string>> steps_below(const std::string& folder);
 
