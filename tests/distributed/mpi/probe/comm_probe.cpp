@@ -188,7 +188,8 @@ int run_with_communicator(const std::string& mode, int odd) {
     return 0;
   } catch (const Error& error) {
     if (!comm->everyone_arrives(2.0)) comm->abort(error.what(), 76);
-    std::cerr << "together: " << error.what() << "\n";
+    // In one write: the ranks share the terminal.
+    std::cerr << fmt::format("together: {}\n", error.what());
     return 76;
   }
 }
