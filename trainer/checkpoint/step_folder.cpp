@@ -53,6 +53,26 @@ std::string digest_of(Json manifest) {
   return sha256(manifest.dump());
 }
 
+void write_files(const std::string& folder, std::int64_t step, const CheckpointContent& content,
+                 const Json& info) {
+  try {
+    fs::create_directory(folder);
+    write_safetensors(folder + "/" + kTensors, content.tensors);
+    write_file_atomically(folder + "/" + kState, content.state.dump() + "\n");
+    Json manifest = {{"schema_version", kSchemaVersion},
+                     {"step", step},
+                     {"info", info},
+                     {"files", {file_entry(folder, kTensors), file_entry(folder, kState)}}};
+    manifest[kDigest] = digest_of(manifest);
+    write_file_atomically(folder + "/" + kManifest, manifest.dump(2) + "\n");
+    sync_folder(folder);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);  // a full disk needs the space
+    throw;
+  }
+}
+
 }  // namespace
 
 std::string step_name(std::int64_t step) { return fmt::format("step-{:08}", step); }
@@ -71,10 +91,17 @@ std::optional<std::int64_t> step_of_folder(const std::string& folder) {
 
 std::vector<std::pair<std::int64_t, std::string>> steps_below(const std::string& folder) {
   std::vector<std::pair<std::int64_t, std::string>> steps;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto step = step_of_folder(entry.path().string());
-    if (step && entry.is_directory()) steps.emplace_back(*step, entry.path().string());
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const auto step = step_of_folder(entry.path().string());
+      if (step && entry.is_directory()) steps.emplace_back(*step, entry.path().string());
+    }
+  } catch (const fs::filesystem_error& error) {
+    // Only a folder that is not there has no checkpoints: another failure must not begin anew.
+    if (error.code() != std::errc::no_such_file_or_directory) {
+      throw DataError(fmt::format("{}: got {}, want a folder of checkpoints that can be read",
+                                  folder, error.code().message()));
+    }
   }
   std::sort(steps.rbegin(), steps.rend());
   return steps;
@@ -96,16 +123,7 @@ void write_step(const std::string& folder, std::int64_t step, const CheckpointCo
   try {
     fs::create_directories(folder);
     remove_unfinished(folder);
-    fs::create_directory(aside);
-    write_safetensors(aside + "/" + kTensors, content.tensors);
-    write_file_atomically(aside + "/" + kState, content.state.dump() + "\n");
-    Json manifest = {{"schema_version", kSchemaVersion},
-                     {"step", step},
-                     {"info", info},
-                     {"files", {file_entry(aside, kTensors), file_entry(aside, kState)}}};
-    manifest[kDigest] = digest_of(manifest);
-    write_file_atomically(aside + "/" + kManifest, manifest.dump(2) + "\n");
-    sync_folder(aside);
+    write_files(aside, step, content, info);
     if (fs::exists(target)) {
       replace_folder(aside, target);
     } else {
