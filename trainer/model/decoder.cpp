@@ -22,18 +22,29 @@ Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device)
 }
 
 void Decoder::check_lengths(const PackedTokens& batch) const {
-  for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
-    const std::int64_t length = batch.offsets[s + 1] - batch.offsets[s];
-    if (length > config_.max_position_embeddings) {
-      throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
-                                  length, config_.max_position_embeddings));
+  const std::vector<std::int64_t> families =
+      families_or_single(batch.families, batch.offsets.size() - 1);
+  for (std::size_t f = 0; f + 1 < families.size(); ++f) {
+    std::int64_t before = 0;
+    for (std::int64_t i = families[f]; i < families[f + 1]; ++i) {
+      const auto s = static_cast<std::size_t>(i);
+      const std::int64_t length = before + batch.offsets[s + 1] - batch.offsets[s];
+      if (i == families[f]) before = length;
+      check_length(length);
     }
-    if (config_.sliding_window > 0 && length > config_.sliding_window) {
-      throw DataError(
-          fmt::format("sequence of {} tokens: want at most the sliding window of {}; "
-                      "limbic attends to the whole sequence",
-                      length, config_.sliding_window));
-    }
+  }
+}
+
+void Decoder::check_length(std::int64_t length) const {
+  if (length > config_.max_position_embeddings) {
+    throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
+                                length, config_.max_position_embeddings));
+  }
+  if (config_.sliding_window > 0 && length > config_.sliding_window) {
+    throw DataError(
+        fmt::format("sequence of {} tokens: want at most the sliding window of {}; "
+                    "limbic attends to the whole sequence",
+                    length, config_.sliding_window));
   }
 }
 
@@ -52,7 +63,8 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
                            .cos = cos_,
                            .sin = sin_,
                            .positions = batch.positions,
-                           .offsets = batch.offsets};
+                           .offsets = batch.offsets,
+                           .families = batch.families};
   at::Tensor residual = embed(batch.tokens);
   at::Tensor delta;
   std::uint64_t use = 0;

@@ -22,11 +22,15 @@
 
 namespace limbic::model {
 
-// Sequences one behind the other.
+// Sequences one behind the other. A family is a sequence and any number of sequences behind it that
+// continue it: they attend to all of it and to themselves, so a prompt is computed once for all its
+// completions.
 struct PackedTokens {
-  at::Tensor tokens;                  // [tokens] int32
-  at::Tensor positions;               // [tokens] int32, from 0 in each sequence
+  at::Tensor tokens;     // [tokens] int32
+  at::Tensor positions;  // [tokens] int32, from 0 in each sequence, or from where it continues
   std::vector<std::int64_t> offsets;  // [sequences + 1]
+  // [families + 1] first sequence of each; empty = every sequence is a family of its own
+  std::vector<std::int64_t> families = {};
 };
 
 struct ForwardOptions {
@@ -92,6 +96,7 @@ class Decoder {
   at::Tensor embed(const at::Tensor& tokens) const;
   const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
   void check_lengths(const PackedTokens& batch) const;
+  void check_length(std::int64_t length) const;
   at::Tensor run_layers(const PackedTokens& batch, const ForwardOptions& options,
                         std::vector<KeyValueTap>* taps) const;
 

@@ -35,7 +35,13 @@ struct AttentionPlan {
   at::Tensor sin;                     // [max positions, head_dim / 2] float32
   at::Tensor positions;               // [tokens] int32
   std::vector<std::int64_t> offsets;  // [sequences + 1] first token of each sequence
+  // [families + 1] first sequence of each family: a sequence and those behind it that continue it.
+  // Empty: every sequence is a family of its own.
+  std::vector<std::int64_t> families = {};
 };
+// `families`, or one per sequence when it is empty.
+std::vector<std::int64_t> families_or_single(const std::vector<std::int64_t>& families,
+                                             std::size_t sequences);
 
 // Where prefill leaves the rotated keys and the values of one layer; null while training.
 struct KeyValueTap {

@@ -45,17 +45,31 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
   const at::Tensor k = prepare(parts[1], k_norm);
   if (tap != nullptr) *tap = {k.contiguous(), parts[2].contiguous()};
   const std::int64_t group = plan.heads / plan.kv_heads;
+  const auto rows = [&](const at::Tensor& x, std::int64_t sequence) {
+    const auto s = static_cast<std::size_t>(sequence);
+    return x.slice(0, plan.offsets[s], plan.offsets[s + 1]);
+  };
+  const auto heads_first = [](const at::Tensor& x, std::int64_t repeat) {
+    return x.repeat_interleave(repeat, 1).transpose(0, 1).unsqueeze(0);
+  };
   std::vector<at::Tensor> outputs;
-  for (std::size_t s = 0; s + 1 < plan.offsets.size(); ++s) {
-    const auto piece = [&](const at::Tensor& x, std::int64_t repeat) {
-      return x.slice(0, plan.offsets[s], plan.offsets[s + 1])
-          .repeat_interleave(repeat, 1)
-          .transpose(0, 1)
-          .unsqueeze(0);
-    };
-    const at::Tensor out = at::scaled_dot_product_attention(piece(q, 1), piece(k, group),
-                                                            piece(parts[2], group), {}, 0.0, true);
-    outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({-1, plan.heads * plan.head_dim}));
+  const auto families = families_or_single(plan.families, plan.offsets.size() - 1);
+  for (std::size_t f = 0; f + 1 < families.size(); ++f) {
+    for (std::int64_t s = families[f]; s < families[f + 1]; ++s) {
+      const bool continues = s > families[f];
+      const auto seen = [&](const at::Tensor& x) {
+        return continues ? at::cat({rows(x, families[f]), rows(x, s)}, 0) : rows(x, s);
+      };
+      const at::Tensor queries = rows(q, s);
+      const at::Tensor keys = seen(k);
+      const at::Tensor mask =
+          at::ones({queries.size(0), keys.size(0)}, q.options().dtype(at::kBool))
+              .tril(keys.size(0) - queries.size(0));
+      const at::Tensor out =
+          at::scaled_dot_product_attention(heads_first(queries, 1), heads_first(keys, group),
+                                           heads_first(seen(parts[2]), group), mask);
+      outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({-1, plan.heads * plan.head_dim}));
+    }
   }
   return at::cat(outputs, 0);
 }

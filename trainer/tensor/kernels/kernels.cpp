@@ -3,46 +3,15 @@
 // the program.
 #include "trainer/tensor/kernels/kernels.h"
 
+#include "trainer/tensor/kernels/lanes.h"
+#include "trainer/tensor/kernels/packed_attention.h"
+
 namespace limbic::kernels {
 namespace {
-
-inline float load(const float* p) { return *p; }
-inline float load(const Bf16* p) {
-  return __builtin_bit_cast(float, static_cast<std::uint32_t>(p->bits) << 16);
-}
-inline void store(float* p, float value) { *p = value; }
-inline void store(Bf16* p, float value) {
-  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, value);
-  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  p->bits = static_cast<std::uint16_t>(is_nan ? 0x7fc0u : rounded);
-}
 
 // Sums over a vocabulary are float within blocks of this size and double across them: one float sum
 // over 262,144 entries drifts by 3e-4.
 constexpr std::int64_t kSumBlock = 256;
-
-// exp with about 1 ulp error on [-87, 88]; below it gives 0, above infinity is never reached by
-// callers that shift by the maximum. Degree-6 polynomial on [-ln2/2, ln2/2] (Cephes coefficients).
-inline float fast_exp(float x) {
-  const float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-  const float scaled = clamped * 1.44269504088896341f;
-  const float n =
-      static_cast<float>(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5f : 0.5f)));
-  // ln 2 in two pieces; added up first, as the compiler is free to do, they lose the second.
-  const float coarse = __builtin_assoc_barrier(clamped - n * 0.693359375f);
-  const float r = coarse + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const std::int32_t exponent = (static_cast<std::int32_t>(n) + 127) << 23;
-  const float result = p * __builtin_bit_cast(float, exponent);
-  return x < -87.0f ? 0.0f : (x != x ? x : result);
-}
 
 template <class X>
 void add_rms_norm(const float* h, const X* delta, const float* weight, float eps, float* h_out,
@@ -98,10 +67,11 @@ void swiglu(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::i
     const X* gate = gate_up + row * 2 * inner;
     const X* up = gate + inner;
     X* out = y + row * inner;
-    for (std::int64_t i = 0; i < inner; ++i) {
-      const float g = load(gate + i);
-      store(out + i, g / (1.0f + fast_exp(-g)) * load(up + i));
-    }
+    in_lanes(
+        inner, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
+          const Floats g = load(gate + i, count);
+          store(out + i, g / (1.0f + fast_exp(-g)) * load(up + i, count), count);
+        });
   }
 }
 
@@ -114,13 +84,15 @@ void swiglu_backward(const X* grad_y, const X* gate_up, X* grad_gate_up, std::in
     X* grad_gate = grad_gate_up + row * 2 * inner;
     X* grad_up = grad_gate + inner;
     const X* grad = grad_y + row * inner;
-    for (std::int64_t i = 0; i < inner; ++i) {
-      const float g = load(gate + i);
-      const float gy = load(grad + i);
-      const float sigmoid = 1.0f / (1.0f + fast_exp(-g));
-      store(grad_up + i, gy * g * sigmoid);
-      store(grad_gate + i, gy * load(up + i) * sigmoid * (1.0f + g * (1.0f - sigmoid)));
-    }
+    in_lanes(
+        inner, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
+          const Floats g = load(gate + i, count);
+          const Floats gy = load(grad + i, count);
+          const Floats sigmoid = 1.0f / (1.0f + fast_exp(-g));
+          const Floats slope = sigmoid * (1.0f + g * (1.0f - sigmoid));
+          store(grad_up + i, gy * g * sigmoid, count);
+          store(grad_gate + i, gy * load(up + i, count) * slope, count);
+        });
   }
 }
 
@@ -224,11 +196,12 @@ inline void value_run(float* out, std::int64_t queries, std::int64_t dim, const 
 inline void softmax_row(float* row, std::int64_t count) {
   float top = row[0];
   for (std::int64_t j = 1; j < count; ++j) top = row[j] > top ? row[j] : top;
+  in_lanes(
+      count, [&](std::int64_t j, std::int64_t part) __attribute__((always_inline)) {
+        store(row + j, fast_exp(load(row + j, part) - top), part);
+      });
   float sum = 0.0f;
-  for (std::int64_t j = 0; j < count; ++j) {
-    row[j] = fast_exp(row[j] - top);
-    sum += row[j];
-  }
+  for (std::int64_t j = 0; j < count; ++j) sum += row[j];
   const float inverse = 1.0f / sum;
   for (std::int64_t j = 0; j < count; ++j) row[j] *= inverse;
 }
@@ -278,17 +251,19 @@ void row_stats(const X* logits, const std::int32_t* targets, RowStats* stats, st
     double sum = 0.0;
     double weighted = 0.0;
     for (std::int64_t from = 0; from < vocabulary; from += kSumBlock) {
-      const std::int64_t to = from + kSumBlock < vocabulary ? from + kSumBlock : vocabulary;
-      float block_sum = 0.0f;
-      float block_weighted = 0.0f;
-      for (std::int64_t i = from; i < to; ++i) {
-        const float shifted = load(x + i) - top;
-        const float e = fast_exp(shifted);
-        block_sum += e;
-        block_weighted += e * shifted;
-      }
-      sum += block_sum;
-      weighted += block_weighted;
+      const std::int64_t size = from + kSumBlock < vocabulary ? kSumBlock : vocabulary - from;
+      Floats block_sum = {};
+      Floats block_weighted = {};
+      in_lanes(
+          size, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
+            Floats shifted = load(x + from + i, count) - top;
+            if (count < kLanes) shifted = first_lanes(shifted, count, -88.0f);
+            const Floats e = fast_exp(shifted);
+            block_sum += e;
+            block_weighted += e * shifted;
+          });
+      sum += sum_of(block_sum);
+      weighted += sum_of(block_weighted);
     }
     std::int64_t argmax = 0;
     while (argmax + 1 < vocabulary && !(load(x + argmax) == top)) ++argmax;
@@ -310,9 +285,10 @@ void log_prob_backward(X* logits, const std::int32_t* targets, const RowStats* s
     const float g = grad[row];
     const std::int32_t target = targets[row];
     const float at_target = g * (1.0f - fast_exp(load(x + target) - lse));
-    for (std::int64_t i = 0; i < vocabulary; ++i) {
-      store(x + i, -g * fast_exp(load(x + i) - lse));
-    }
+    in_lanes(
+        vocabulary, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
+          store(x + i, -g * fast_exp(load(x + i, count) - lse), count);
+        });
     store(x + target, at_target);
   }
 }
@@ -344,21 +320,27 @@ double exp_shifted(const float* values, float shift, float inverse_temperature, 
                    std::int64_t count) {
   double sum = 0.0;
   for (std::int64_t from = 0; from < count; from += kSumBlock) {
-    const std::int64_t to = from + kSumBlock < count ? from + kSumBlock : count;
-    float block_sum = 0.0f;
-    for (std::int64_t i = from; i < to; ++i) {
-      out[i] = fast_exp((values[i] - shift) * inverse_temperature);
-      block_sum += out[i];
-    }
-    sum += block_sum;
+    const std::int64_t size = from + kSumBlock < count ? kSumBlock : count - from;
+    Floats block = {};
+    in_lanes(
+        size, [&](std::int64_t i, std::int64_t part) __attribute__((always_inline)) {
+          Floats shifted = (load(values + from + i, part) - shift) * inverse_temperature;
+          if (part < kLanes) shifted = first_lanes(shifted, part, -88.0f);
+          const Floats e = fast_exp(shifted);
+          store(out + from + i, e, part);
+          block += e;
+        });
+    sum += sum_of(block);
   }
   return sum;
 }
 
 template <class X>
 constexpr ActivationKernels<X> table() {
-  return {add_rms_norm<X>,    rms_norm_backward<X>, swiglu<X>,    swiglu_backward<X>,  rotate<X>,
-          rotate_backward<X>, decode_attention<X>,  row_stats<X>, log_prob_backward<X>};
+  return {
+      add_rms_norm<X>,     rms_norm_backward<X>, swiglu<X>,           swiglu_backward<X>,
+      rotate<X>,           rotate_backward<X>,   packed_attention<X>, packed_attention_backward<X>,
+      decode_attention<X>, row_stats<X>,         log_prob_backward<X>};
 }
 
 }  // namespace
@@ -367,6 +349,7 @@ constexpr ActivationKernels<X> table() {
 #define LIMBIC_STRING(x) LIMBIC_STRING_OF(x)
 extern const Kernels LIMBIC_KERNEL_SET;
 const Kernels LIMBIC_KERNEL_SET = {LIMBIC_STRING(LIMBIC_KERNEL_SET),
+                                   attention_scratch,
                                    table<float>(),
                                    table<Bf16>(),
                                    adamw,

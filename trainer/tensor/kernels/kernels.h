@@ -28,6 +28,33 @@ struct HeadLayout {
   const std::int32_t* positions;  // [tokens]
 };
 
+// Causal attention inside the sequences of a packed batch. A family is a sequence and those that
+// continue it: they lie behind it and see all of it and themselves, not each other.
+template <class X>
+struct PackedAttention {
+  const X* q;  // [tokens, heads, head_dim], rotated
+  const X* k;  // [tokens, kv_heads, head_dim], rotated
+  const X* v;  // [tokens, kv_heads, head_dim], tokens v_stride apart
+  std::int64_t v_stride;
+  const std::int64_t* offsets;   // [sequences + 1] first token of each sequence
+  const std::int64_t* families;  // [families + 1] first sequence of each family
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  std::int64_t head_dim;
+  float scale;
+  float* log_sum;  // [tokens, heads] of the scores; written forward, read backward
+};
+
+template <class X>
+struct PackedAttentionGradient {
+  const X* out;       // [tokens, heads, head_dim] result of the forward pass
+  const X* grad_out;  // the same shape
+  X* grad_q;          // [tokens, heads, head_dim]
+  X* grad_k;          // [tokens, kv_heads, head_dim]
+  X* grad_v;          // [tokens, kv_heads, head_dim], tokens grad_v_stride apart
+  std::int64_t grad_v_stride;
+};
+
 // One decode step of attention for sequences that share prompts.
 template <class X>
 struct DecodeAttention {
@@ -88,6 +115,13 @@ struct ActivationKernels {
   void (*rotate_backward)(const HeadLayout& layout, const X* grad_out, const X* in,
                           const float* rstd, X* grad_in, float* grad_norm, std::int64_t begin,
                           std::int64_t end);
+  // Tasks are (family, kv head) pairs, family-major; scratch as attention_scratch says, for
+  // the largest family of the tasks. out [tokens, heads, head_dim].
+  void (*packed_attention)(const PackedAttention<X>& job, X* out, float* scratch,
+                           std::int64_t begin, std::int64_t end);
+  void (*packed_attention_backward)(const PackedAttention<X>& job,
+                                    const PackedAttentionGradient<X>& gradient, float* scratch,
+                                    std::int64_t begin, std::int64_t end);
   // Tasks are (sequence, kv head) pairs, sequence-major; scratch holds one float per visible
   // position and query head of the kv head.
   void (*decode_attention)(const DecodeAttention<X>& job, float* scratch, std::int64_t begin,
@@ -104,6 +138,9 @@ struct ActivationKernels {
 
 struct Kernels {
   const char* name;  // "avx512", "avx2", "baseline"
+  // Floats of scratch memory that packed_attention needs for a family whose first sequence has
+  // `first` tokens and whose others have at most `rest`.
+  std::int64_t (*attention_scratch)(std::int64_t first, std::int64_t rest, std::int64_t head_dim);
   ActivationKernels<float> f32;
   ActivationKernels<Bf16> bf16;
   void (*adamw)(const AdamwStep& step, float* weight, const float* gradient, float* first_moment,
