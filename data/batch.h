@@ -16,11 +16,21 @@ struct Example {
   std::int64_t row = 0;                 // index in the data it came from
 };
 
+// A document and others that continue it: several completions of one prompt, which is stored once.
+struct Family {
+  Example first;
+  std::vector<Example>
+      rest;  // their first token may be a target, predicted from the end of `first`
+};
+
 // Documents that do not see each other, in one sequence.
 struct PackedBatch {
-  std::vector<std::int32_t> tokens;     // [tokens]
-  std::vector<std::int32_t> positions;  // [tokens] from 0 in every document
-  std::vector<std::int32_t> offsets;    // [documents + 1] begin of each, then the end
+  std::vector<std::int32_t> tokens;  // [tokens]
+  // [tokens] from 0 in every document, or from where it continues another
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> offsets;  // [documents + 1] begin of each, then the end
+  // [families + 1] first document of each; empty: every document is a family of its own
+  std::vector<std::int64_t> families;
   // [tokens] 1: the token is a target, predicted from the one before it; 0 on first tokens.
   std::vector<std::uint8_t> loss_mask;
   std::vector<float> weights;    // [tokens] factor of the target's loss (advantage, class weight);
@@ -35,5 +45,7 @@ struct PackedBatch {
 // In the order given, without weights. Requires: no empty example, masks as long as their ids, the
 // first token never a target.
 PackedBatch concat(std::span<const Example> examples);
+// The same for families; a family's documents lie one behind the other.
+PackedBatch concat(std::span<const Family> families);
 
 }  // namespace limbic::data

@@ -31,14 +31,14 @@ data::RowPlanConfig plan_config(const GrpoConfig& config, std::uint64_t seed, in
           .seed = seed};
 }
 
-// A trajectory as a document whose targets are its completion.
-data::Example document_of(const Trajectory& t) {
-  data::Example example;
-  example.ids = t.prompt_ids;
-  example.ids.insert(example.ids.end(), t.ids.begin(), t.ids.end());
-  example.loss_mask.assign(t.prompt_ids.size(), 0);
-  example.loss_mask.resize(example.ids.size(), 1);
-  return example;
+data::Example prompt_document(const Trajectory& t) {
+  return {.ids = t.prompt_ids,
+          .loss_mask = std::vector<std::uint8_t>(t.prompt_ids.size(), 0),
+          .row = t.prompt};
+}
+
+data::Example completion_document(const Trajectory& t) {
+  return {.ids = t.ids, .loss_mask = std::vector<std::uint8_t>(t.ids.size(), 1), .row = t.prompt};
 }
 
 // What is summed over the tokens of a step besides the loss.
@@ -123,12 +123,16 @@ std::vector<GrpoSource::MicroBatch> GrpoSource::cut() const {
   std::vector<MicroBatch> out;
   for (const auto& group : engine::cut_documents(lengths, config_.train)) {
     MicroBatch micro;
-    std::vector<data::Example> documents;
+    std::vector<data::Family> families;  // a prompt is computed once for its completions
     for (const std::size_t i : group) {
+      const Trajectory& t = rollout_.trajectories[members[i]];
       micro.members.push_back(members[i]);
-      documents.push_back(document_of(rollout_.trajectories[members[i]]));
+      if (families.empty() || families.back().first.row != t.prompt) {
+        families.push_back({prompt_document(t), {}});
+      }
+      families.back().rest.push_back(completion_document(t));
     }
-    micro.batch = data::concat(documents);
+    micro.batch = data::concat(families);
     out.push_back(std::move(micro));
   }
   return out;

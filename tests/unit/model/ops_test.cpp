@@ -189,6 +189,28 @@ TEST_P(Ops, PackedAttentionOverSegmentsAndGroups) {
   }
 }
 
+// Sequences that continue another, beside sequences of their own.
+TEST_P(Ops, PackedAttentionOverFamilies) {
+  Normal normal(8);
+  AttentionPlan plan = plan_of(6, 2, 10, {30, 3, 1, 27, 4, 5, 2});
+  plan.families = {0, 4, 5, 7};  // 30 <- 3, 1, 27; 4; 5 <- 2
+  std::vector<std::int32_t> positions;
+  for (const auto& [from, count] :
+       {std::pair(0, 30), std::pair(30, 3), std::pair(30, 1), std::pair(30, 27), std::pair(0, 4),
+        std::pair(0, 5), std::pair(5, 2)}) {
+    for (int i = 0; i < count; ++i) positions.push_back(from + i);
+  }
+  plan.positions = at::tensor(positions, at::TensorOptions().dtype(at::kInt));
+  const auto call = [&](auto attention) {
+    return [&, attention](const Tensors& x) {
+      return Tensors{attention(x[0], x[1], x[2], plan, nullptr)};
+    };
+  };
+  expect_same(call(packed_attention), call(reference::packed_attention),
+              {normal({plan.offsets.back(), 100}, GetParam()), normal({10}), normal({10})},
+              2 * tolerance_of(GetParam()));
+}
+
 TEST_P(Ops, PackedAttentionTapsRotatedKeysAndValues) {
   Normal normal(6);
   const AttentionPlan plan = plan_of(6, 2, 10, {5, 8});
