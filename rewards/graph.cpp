@@ -283,8 +283,9 @@ void Graph::collect(const Node& node, const Run& run, std::size_t row,
 std::vector<TermInfo> Graph::terms() const {
   std::vector<TermInfo> terms;
   for (const Node* leaf : leaves_) {
+    const bool optional = missing_value(leaf->config).has_value();
     terms.push_back({leaf->name, std::string(term_names()[leaf->config.term.index()]), kTermVersion,
-                     leaf->term->columns(), false});
+                     optional ? std::vector<std::string>() : leaf->term->columns(), false});
   }
   return terms;
 }

@@ -14,7 +14,7 @@ struct TermInfo {
   std::string name;
   std::string type;
   std::string version;
-  std::vector<std::string> columns;  // of the row that it reads
+  std::vector<std::string> columns;  // that it reads and that some row of the data has to have
   bool group_level = false;          // needs all completions of a prompt in one batch
 
   bool operator==(const TermInfo&) const = default;

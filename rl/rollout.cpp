@@ -123,10 +123,11 @@ void RolloutCollector::score(std::span<const RolloutPrompt> prompts,
     batch.push_back(std::move(completion));
   }
   if (batch.empty()) return;
-  std::vector<rewards::Score> scores = scorer_->score(batch, rollout);
+  const std::int64_t policy_step = rollout * config_.num_iterations;
+  std::vector<rewards::Score> scores = scorer_->score(batch, policy_step);
   check(scores.size() == batch.size(), "one score per completion");
   if (context_.rewards.on_failure == rewards::OnFailure::kWait) {
-    wait_for_failed(batch, scores, rollout);
+    wait_for_failed(batch, scores, policy_step);
   }
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (scores[i].status == rewards::Status::kFailed &&
@@ -142,7 +143,8 @@ void RolloutCollector::score(std::span<const RolloutPrompt> prompts,
 }
 
 void RolloutCollector::wait_for_failed(std::span<const rewards::Completion> batch,
-                                       std::vector<rewards::Score>& scores, std::int64_t rollout) {
+                                       std::vector<rewards::Score>& scores,
+                                       std::int64_t policy_step) {
   const auto give_up = std::chrono::steady_clock::now() +
                        std::chrono::duration<double>(context_.rewards.remote.unreachable_after_s);
   while (true) {
@@ -162,7 +164,7 @@ void RolloutCollector::wait_for_failed(std::span<const rewards::Completion> batc
     }
     spdlog::warn("rewards: {} failed, asking again", failed.size());
     std::this_thread::sleep_for(std::chrono::seconds(1));
-    std::vector<rewards::Score> fresh = scorer_->score(again, rollout);
+    std::vector<rewards::Score> fresh = scorer_->score(again, policy_step);
     for (std::size_t i = 0; i < failed.size(); ++i) scores[failed[i]] = std::move(fresh[i]);
   }
 }

@@ -58,7 +58,7 @@ class RolloutCollector {
   void score(std::span<const RolloutPrompt> prompts, std::vector<Trajectory>& trajectories,
              std::int64_t rollout);
   void wait_for_failed(std::span<const rewards::Completion> batch,
-                       std::vector<rewards::Score>& scores, std::int64_t rollout);
+                       std::vector<rewards::Score>& scores, std::int64_t policy_step);
   void set_advantages(Rollout& rollout);
 
   engine::RunContext& context_;
