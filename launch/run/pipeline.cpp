@@ -54,6 +54,19 @@ class Pipeline {
                .resume_from = options.resume_from} {}
 
   void run() {
+    try {
+      run_stages();
+    } catch (const ConfigError&) {
+      folder_.undo();
+      throw;
+    } catch (const DataError&) {
+      folder_.undo();
+      throw;
+    }
+  }
+
+ private:
+  void run_stages() {
     check_data();
     std::string last_trained;
     for (const StageConfig& stage : config_.stages) {
@@ -68,7 +81,6 @@ class Pipeline {
     if (!last_trained.empty()) folder_.link_final(last_trained);
   }
 
- private:
   // Rows are read before the first stage computes anything.
   void check_data() {
     parallel::together(communicator_, [&] {

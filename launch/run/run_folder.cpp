@@ -30,12 +30,30 @@ StageRecord record_of(const Json& j) {
           .lineage = j.at("lineage")};
 }
 
-Json read_json(const std::string& path) {
-  const Json json = Json::parse(read_file(path), nullptr, false);
-  if (json.is_discarded()) {
-    throw DataError(path + ": got no valid JSON; the file is damaged, start anew with --overwrite");
+// One entry of a file that a run left, as T. The file is damaged when it has no such entry.
+template <class T>
+T read_entry(const std::string& path, const char* key) {
+  try {
+    return Json::parse(read_file(path)).at(key).get<T>();
+  } catch (const Json::exception&) {
+    throw DataError(fmt::format(
+        "{}: got no valid '{}', want what an earlier run wrote; start anew with --overwrite", path,
+        key));
   }
-  return json;
+}
+
+std::vector<StageRecord> read_records(const std::string& path) {
+  std::vector<StageRecord> records;
+  try {
+    for (const Json& record : read_entry<std::vector<Json>>(path, "stages")) {
+      records.push_back(record_of(record));
+    }
+  } catch (const Json::exception&) {
+    throw DataError(path +
+                    ": got a damaged record of a stage, want what an earlier run wrote; "
+                    "start anew with --overwrite");
+  }
+  return records;
 }
 
 // "learning_rate: was 1e-4, is 2e-4"
@@ -83,7 +101,7 @@ void RunFolder::take_up(const RunConfig& config, const Options& options) {
                                 error.code().message()));
   }
   if (fs::exists(settings_file)) {
-    const Settings before = read_json(settings_file).at("settings").get<Settings>();
+    const Settings before = read_entry<Settings>(settings_file, "settings");
     const std::vector<std::string> changed = differences(before, settings_);
     if (!changed.empty() && !options.allow_change) {
       throw ConfigError(fmt::format(
@@ -100,11 +118,11 @@ void RunFolder::take_up(const RunConfig& config, const Options& options) {
   } else if (!fs::is_empty(path_)) {
     throw ConfigError(fmt::format(
         "{}: got a folder with other files and no run, want an empty or new one", path_));
+  } else {
+    fresh_ = true;
   }
   if (fs::exists(path_ + "/summary.json")) {
-    for (const Json& record : read_json(path_ + "/summary.json").at("stages")) {
-      finished_.push_back(record_of(record));
-    }
+    finished_ = read_records(path_ + "/summary.json");
   }
   write_file_atomically(settings_file, Json{{"settings", settings_}}.dump(2) + "\n");
   write_file_atomically(path_ + "/config.resolved.yaml",
@@ -124,11 +142,27 @@ void RunFolder::begin(const std::string& stage) {
     std::error_code error;
     fs::remove_all(unfinished_folder(stage), error);
     fs::create_directories(unfinished_folder(stage), error);
+    begun_ = stage;
     if (error) {
       throw DataError(fmt::format("{}: got {}, want a folder that can be written",
                                   unfinished_folder(stage), error.message()));
     }
   });
+}
+
+void RunFolder::undo() {
+  if (!fresh_ || communicator_.rank() != 0) return;
+  std::error_code ignored;
+  const auto log_size = fs::file_size(path_ + "/metrics.jsonl", ignored);
+  const bool trained = (!ignored && log_size > 0) || fs::exists(path_ + "/checkpoints", ignored) ||
+                       fs::exists(path_ + "/summary.json", ignored);
+  if (trained) return;
+  if (!begun_.empty()) fs::remove_all(unfinished_folder(begun_), ignored);
+  for (const char* name :
+       {"run.json", "config.resolved.yaml", "metrics.jsonl", "completions.jsonl"}) {
+    fs::remove(path_ + "/" + name, ignored);
+  }
+  fs::remove(path_, ignored);  // unless others have put something into it
 }
 
 void RunFolder::finish(const StageRecord& record) {

@@ -45,6 +45,9 @@ class RunFolder {
   void begin(const std::string& stage);
   // Renames the stage's folder into place and adds the record to summary.json.
   void finish(const StageRecord& record);
+  // After bad input: a folder that this process has made goes again, unless something was trained
+  // in it, so that the corrected run may take it. Rank 0 acts.
+  void undo();
   // Points `final` to a stage's folder.
   void link_final(const std::string& stage);
 
@@ -56,6 +59,8 @@ class RunFolder {
   std::string path_;
   Settings settings_;
   std::vector<StageRecord> finished_;
+  bool fresh_ = false;  // held nothing before
+  std::string begun_;   // the latest stage, on rank 0
 };
 
 }  // namespace limbic::launch
