@@ -117,14 +117,17 @@ void TrainEngine::load_state(const NamedTensors& state, std::int64_t steps) {
     }
     throw DataError(fmt::format("checkpoint: got no '{}'", name));
   };
-  weights_.slice(0, 0, elements_).copy_(find("weights"));
+  const at::Tensor weights = find("weights");
+  const at::Tensor first_moment = find("first_moment");
+  const at::Tensor second_moment = find("second_moment");
+  weights_.slice(0, 0, elements_).copy_(weights);
   const std::int64_t first = sharded_ ? shard_ * communicator_.rank() : 0;
   const std::int64_t mine = std::min(shard_, elements_ - first);
   const auto fill = [&](at::Tensor moment, const at::Tensor& source) {
     if (mine > 0) moment.slice(0, 0, mine).copy_(source.slice(0, first, first + mine));
   };
-  fill(optimizer_.first_moment, find("first_moment"));
-  fill(optimizer_.second_moment, find("second_moment"));
+  fill(optimizer_.first_moment, first_moment);
+  fill(optimizer_.second_moment, second_moment);
   optimizer_.steps = steps;
   decoder_.refresh_compute();
 }

@@ -51,7 +51,7 @@ class TrainEngine {
   // What a checkpoint needs to continue bit for bit, whatever the world size: weights and both
   // moments. Every rank must call.
   NamedTensors state() const;
-  // Throws DataError when names or sizes differ.
+  // Throws DataError when names or sizes differ; nothing is taken then.
   void load_state(const NamedTensors& state, std::int64_t steps);
 
  private:
