@@ -5,18 +5,17 @@
 namespace limbic::rl {
 namespace {
 
+// Welford's updates: equal values have deviation 0 to the bit.
 struct Moments {
-  double count = 0.0, sum = 0.0, squares = 0.0;
+  double count = 0.0, average = 0.0, squares = 0.0;  // squares: of the distances from the average
   void add(double value) {
     count += 1.0;
-    sum += value;
-    squares += value * value;
+    const double distance = value - average;
+    average += distance / count;
+    squares += distance * (value - average);
   }
-  double mean() const { return sum / count; }
-  double deviation() const {
-    return count < 2.0 ? 0.0
-                       : std::sqrt(std::max(0.0, squares - sum * sum / count) / (count - 1.0));
-  }
+  double mean() const { return average; }
+  double deviation() const { return count < 2.0 ? 0.0 : std::sqrt(squares / (count - 1.0)); }
 };
 
 struct Spread {
