@@ -12,7 +12,7 @@ namespace {
 
 // What every layer of one decode step shares.
 struct Step {
-  std::vector<std::int64_t> slot, prompt_begin, prompt_length, own_length;
+  std::vector<std::int64_t> slot, prompt_begin, prompt_keys_begin, prompt_length, own_length;
   std::int64_t longest = 0;  // visible positions of the longest sequence
   at::Tensor positions;      // [batch] int32
 };
@@ -26,6 +26,8 @@ Step plan_step(KeyValueCache& cache, at::Device device) {
     cache.own_length[at] += 1;
     step.slot.push_back(slot);
     step.prompt_begin.push_back(cache.prompt_begin[at]);
+    step.prompt_keys_begin.push_back(
+        cache.prompt_keys_begin[at / static_cast<std::size_t>(cache.group())]);
     step.prompt_length.push_back(cache.prompt_length[at]);
     step.own_length.push_back(cache.own_length[at]);
     step.longest = std::max(step.longest, cache.prompt_length[at] + cache.own_length[at]);
@@ -60,12 +62,16 @@ at::Tensor store_step(const ModelConfig& config, const Layer& layer, const at::T
   const X* keys = raw<X>(qkv) + config.num_attention_heads * dim;
   table.rotate(layout, keys, raw<X>(k), nullptr, 0, batch);
   const std::int64_t width = kv * dim;
+  const std::int64_t columns = cache.own_keys.size(3);
   for (std::int64_t row = 0; row < batch; ++row) {
     const auto at = static_cast<std::size_t>(row);
-    const std::int64_t target = (step.slot[at] * capacity + step.own_length[at] - 1) * width;
-    const std::size_t bytes = static_cast<std::size_t>(width) * sizeof(X);
-    std::memcpy(raw<X>(cache.own_keys) + target, raw<X>(k) + row * width, bytes);
-    std::memcpy(raw<X>(cache.own_values) + target, keys + row * qkv.size(1) + width, bytes);
+    const std::int64_t place = step.own_length[at] - 1;
+    X* column = raw<X>(cache.own_keys) + step.slot[at] * width * columns + place;
+    const X* key = raw<X>(k) + row * width;
+    for (std::int64_t i = 0; i < width; ++i) column[i * columns] = key[i];
+    X* value = raw<X>(cache.own_values) + (step.slot[at] * capacity + place) * width;
+    std::memcpy(value, keys + row * qkv.size(1) + width,
+                static_cast<std::size_t>(width) * sizeof(X));
   }
   return q;
 }
@@ -84,6 +90,7 @@ at::Tensor attend_step(const ModelConfig& config, const Layer& layer, const at::
         .out = raw<X>(out),
         .out_stride = out.size(1),
         .prompt_k = raw<X>(cache.prompt_keys),
+        .prompt_k_begin = step.prompt_keys_begin.data(),
         .prompt_v = raw<X>(cache.prompt_values),
         .own_k = raw<X>(cache.own_keys),
         .own_v = raw<X>(cache.own_values),
@@ -97,7 +104,8 @@ at::Tensor attend_step(const ModelConfig& config, const Layer& layer, const at::
         .head_dim = config.head_dim,
         .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))};
     const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
-    const std::int64_t scratch = group * (2 * config.head_dim + step.longest);
+    const std::int64_t scratch =
+        kernels::kernels().decode_scratch(group, step.longest, config.head_dim);
     const std::int64_t tasks = batch * config.num_key_value_heads;
     at::parallel_for(0, tasks, grain(step.longest * config.head_dim * group * 2),
                      [&](std::int64_t begin, std::int64_t end) {
@@ -106,6 +114,20 @@ at::Tensor attend_step(const ModelConfig& config, const Layer& layer, const at::
                      });
   });
   return out;
+}
+
+// Keys of the prompts [tokens, kv_heads, head_dim], turned round prompt by prompt.
+at::Tensor turned_keys(const at::Tensor& keys, const std::vector<std::int64_t>& offsets,
+                       const std::vector<std::int64_t>& begins) {
+  at::Tensor flat = at::empty({begins.back()}, keys.options());
+  for (std::size_t p = 0; p + 1 < begins.size(); ++p) {
+    const std::int64_t length = offsets[p + 1] - offsets[p];
+    flat.slice(0, begins[p], begins[p + 1])
+        .view({keys.size(1), keys.size(2), -1})
+        .slice(2, 0, length)
+        .copy_(keys.slice(0, offsets[p], offsets[p + 1]).permute({1, 2, 0}));
+  }
+  return flat;
 }
 
 }  // namespace
@@ -117,13 +139,21 @@ at::Tensor Decoder::prefill(const PackedTokens& prompts, const ForwardOptions& o
   const at::Tensor hidden = run_layers(prompts, options, &taps);
   cache.begin(prompts.offsets);
   const auto slots = static_cast<std::int64_t>(cache.active().size());
-  const std::vector<std::int64_t> shape = {slots, cache.capacity(), config_.num_key_value_heads,
-                                           config_.head_dim};
+  const std::int64_t heads = config_.num_key_value_heads;
+  const auto columns_of = kernels::kernels().key_columns;
+  cache.prompt_keys_begin = {0};
+  for (std::size_t p = 0; p + 1 < prompts.offsets.size(); ++p) {
+    const std::int64_t columns = columns_of(prompts.offsets[p + 1] - prompts.offsets[p]);
+    cache.prompt_keys_begin.push_back(cache.prompt_keys_begin.back() +
+                                      heads * config_.head_dim * columns);
+  }
   cache.layers.clear();
   for (KeyValueTap& tap : taps) {
-    cache.layers.push_back({tap.keys.contiguous(), tap.values.contiguous(),
-                            at::empty(shape, tap.keys.options()),
-                            at::empty(shape, tap.keys.options())});
+    const auto like = tap.keys.options();
+    cache.layers.push_back(
+        {turned_keys(tap.keys, prompts.offsets, cache.prompt_keys_begin), tap.values.contiguous(),
+         at::empty({slots, heads, config_.head_dim, columns_of(cache.capacity())}, like),
+         at::empty({slots, cache.capacity(), heads, config_.head_dim}, like)});
   }
   std::vector<std::int64_t> last;
   for (std::size_t s = 1; s < prompts.offsets.size(); ++s) last.push_back(prompts.offsets[s] - 1);

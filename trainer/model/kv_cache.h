@@ -11,9 +11,9 @@
 namespace limbic::model {
 
 struct LayerCache {
-  at::Tensor prompt_keys;    // [prompt tokens, kv_heads, head_dim]
+  at::Tensor prompt_keys;  // flat; per prompt [kv_heads, head_dim, columns] from prompt_keys_begin
   at::Tensor prompt_values;  // [prompt tokens, kv_heads, head_dim]
-  at::Tensor own_keys;       // [slots, capacity, kv_heads, head_dim]
+  at::Tensor own_keys;       // [slots, kv_heads, head_dim, columns]
   at::Tensor own_values;     // [slots, capacity, kv_heads, head_dim]
 };
 
@@ -34,8 +34,9 @@ class KeyValueCache {
 
   // Completion tokens whose keys are stored, by slot.
   std::vector<std::int64_t> own_length;
-  std::vector<std::int64_t> prompt_begin;   // by slot
-  std::vector<std::int64_t> prompt_length;  // by slot
+  std::vector<std::int64_t> prompt_begin;       // by slot
+  std::vector<std::int64_t> prompt_length;      // by slot
+  std::vector<std::int64_t> prompt_keys_begin;  // by prompt, filled by prefill; then the end
   std::vector<LayerCache> layers;
 
  private:

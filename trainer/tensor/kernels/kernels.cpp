@@ -165,34 +165,6 @@ void rotate_backward(const HeadLayout& layout, const X* grad_out, const X* in, c
   }
 }
 
-// Scores of `queries` consecutive heads against one run of keys, appended at scratch[q][offset...].
-template <class X>
-inline void score_run(const float* q, std::int64_t queries, std::int64_t dim, const X* keys,
-                      std::int64_t key_stride, std::int64_t count, float scale, float* scratch,
-                      std::int64_t scratch_stride) {
-  for (std::int64_t j = 0; j < count; ++j) {
-    const X* key = keys + j * key_stride;
-    for (std::int64_t g = 0; g < queries; ++g) {
-      float sum = 0.0f;
-      for (std::int64_t i = 0; i < dim; ++i) sum += q[g * dim + i] * load(key + i);
-      scratch[g * scratch_stride + j] = sum * scale;
-    }
-  }
-}
-
-template <class X>
-inline void value_run(float* out, std::int64_t queries, std::int64_t dim, const X* values,
-                      std::int64_t value_stride, std::int64_t count, const float* scratch,
-                      std::int64_t scratch_stride) {
-  for (std::int64_t j = 0; j < count; ++j) {
-    const X* value = values + j * value_stride;
-    for (std::int64_t g = 0; g < queries; ++g) {
-      const float weight = scratch[g * scratch_stride + j];
-      for (std::int64_t i = 0; i < dim; ++i) out[g * dim + i] += weight * load(value + i);
-    }
-  }
-}
-
 inline void softmax_row(float* row, std::int64_t count) {
   float top = row[0];
   for (std::int64_t j = 1; j < count; ++j) top = row[j] > top ? row[j] : top;
@@ -221,21 +193,30 @@ void decode_attention(const DecodeAttention<X>& job, float* scratch, std::int64_
     const std::int64_t prompt = job.prompt_length[row];
     const std::int64_t own = job.own_length[row];
     const std::int64_t length = prompt + own;
+    const std::int64_t wide = padded(length) + kAlign;
     const X* source = job.q + row * job.q_stride + kv * queries * dim;
-    for (std::int64_t i = 0; i < queries * dim; ++i) {
-      q[i] = load(source + i);
-      out[i] = 0.0f;
-    }
-    const std::int64_t prompt_at = job.prompt_begin[row] * stride + kv * dim;
-    const std::int64_t own_at = job.own_slot[row] * job.capacity * stride + kv * dim;
-    score_run(q, queries, dim, job.prompt_k + prompt_at, stride, prompt, job.scale, scores, length);
-    score_run(q, queries, dim, job.own_k + own_at, stride, own, job.scale, scores + prompt, length);
-    for (std::int64_t g = 0; g < queries; ++g) softmax_row(scores + g * length, length);
-    value_run(out, queries, dim, job.prompt_v + prompt_at, stride, prompt, scores, length);
-    value_run(out, queries, dim, job.own_v + own_at, stride, own, scores + prompt, length);
+    for (std::int64_t i = 0; i < queries * dim; ++i) q[i] = load(source + i) * job.scale;
+    // Padded columns of the prompt's keys hold anything; the scores of the own keys replace them.
+    const std::int64_t prompt_wide = padded(prompt);
+    const std::int64_t own_wide = padded(job.capacity);
+    const X* prompt_k = job.prompt_k + job.prompt_k_begin[row] + kv * dim * prompt_wide;
+    const X* own_k = job.own_k + (job.own_slot[row] * job.kv_heads + kv) * dim * own_wide;
+    product(q, dim, 1, prompt_k, prompt_wide, scores, wide, queries, prompt_wide, dim, false);
+    product(q, dim, 1, own_k, own_wide, scores + prompt, wide, queries, padded(own), dim, false);
+    for (std::int64_t g = 0; g < queries; ++g) softmax_row(scores + g * wide, length);
+    const X* prompt_v = job.prompt_v + job.prompt_begin[row] * stride + kv * dim;
+    const X* own_v = job.own_v + job.own_slot[row] * job.capacity * stride + kv * dim;
+    product(scores, wide, 1, prompt_v, stride, out, dim, queries, dim, prompt, false);
+    product(scores + prompt, wide, 1, own_v, stride, out, dim, queries, dim, own, true);
     X* target = job.out + row * job.out_stride + kv * queries * dim;
     for (std::int64_t i = 0; i < queries * dim; ++i) store(target + i, out[i]);
   }
+}
+
+std::int64_t key_columns(std::int64_t tokens) { return padded(tokens); }
+
+std::int64_t decode_scratch(std::int64_t queries, std::int64_t longest, std::int64_t head_dim) {
+  return queries * (2 * head_dim + padded(longest) + kAlign) + kAlign;
 }
 
 template <class X>
@@ -350,6 +331,8 @@ constexpr ActivationKernels<X> table() {
 extern const Kernels LIMBIC_KERNEL_SET;
 const Kernels LIMBIC_KERNEL_SET = {LIMBIC_STRING(LIMBIC_KERNEL_SET),
                                    attention_scratch,
+                                   decode_scratch,
+                                   key_columns,
                                    table<float>(),
                                    table<Bf16>(),
                                    adamw,

@@ -62,11 +62,13 @@ struct DecodeAttention {
   std::int64_t q_stride;
   X* out;  // [batch, heads * head_dim]
   std::int64_t out_stride;
-  const X* prompt_k;  // [prompt tokens, kv_heads, head_dim]
-  const X* prompt_v;
-  const X* own_k;  // [batch, capacity, kv_heads, head_dim]
-  const X* own_v;
-  const std::int64_t* prompt_begin;  // [batch] first prompt token of the sequence's prompt
+  // Keys lie dimension by dimension, so that a register holds one dimension of many keys.
+  const X* prompt_k;                   // per prompt [kv_heads, head_dim, key_columns(its length)]
+  const std::int64_t* prompt_k_begin;  // [batch] element of prompt_k where the prompt's keys begin
+  const X* prompt_v;                   // [prompt tokens, kv_heads, head_dim]
+  const X* own_k;                      // [slots, kv_heads, head_dim, key_columns(capacity)]
+  const X* own_v;                      // [slots, capacity, kv_heads, head_dim]
+  const std::int64_t* prompt_begin;    // [batch] first prompt token of the sequence's prompt
   const std::int64_t* prompt_length;
   const std::int64_t* own_slot;    // [batch] row of own_k that belongs to the sequence
   const std::int64_t* own_length;  // [batch] including the token of this step
@@ -122,8 +124,7 @@ struct ActivationKernels {
   void (*packed_attention_backward)(const PackedAttention<X>& job,
                                     const PackedAttentionGradient<X>& gradient, float* scratch,
                                     std::int64_t begin, std::int64_t end);
-  // Tasks are (sequence, kv head) pairs, sequence-major; scratch holds one float per visible
-  // position and query head of the kv head.
+  // Tasks are (sequence, kv head) pairs, sequence-major; scratch as decode_scratch says.
   void (*decode_attention)(const DecodeAttention<X>& job, float* scratch, std::int64_t begin,
                            std::int64_t end);
   // logits [rows, vocabulary]; targets may be null.
@@ -141,6 +142,10 @@ struct Kernels {
   // Floats of scratch memory that packed_attention needs for a family whose first sequence has
   // `first` tokens and whose others have at most `rest`.
   std::int64_t (*attention_scratch)(std::int64_t first, std::int64_t rest, std::int64_t head_dim);
+  // Floats of scratch memory of decode_attention: query heads per kv head, longest sequence.
+  std::int64_t (*decode_scratch)(std::int64_t queries, std::int64_t longest, std::int64_t head_dim);
+  // Columns that a cache keeps for the keys of so many tokens.
+  std::int64_t (*key_columns)(std::int64_t tokens);
   ActivationKernels<float> f32;
   ActivationKernels<Bf16> bf16;
   void (*adamw)(const AdamwStep& step, float* weight, const float* gradient, float* first_moment,

@@ -3,67 +3,12 @@
 // cost more to call than to compute.
 #pragma once
 
-#include "trainer/tensor/kernels/lanes.h"
+#include "trainer/tensor/kernels/product.h"
 
 namespace limbic::kernels {
 namespace {
 
 constexpr std::int64_t kQueryBlock = 24;  // rows that share a sweep over the keys
-constexpr std::int64_t kTileRows = 6;
-constexpr std::int64_t kAlign = 16;  // columns are padded to this
-
-inline std::int64_t padded(std::int64_t count) { return (count + kAlign - 1) / kAlign * kAlign; }
-
-// C[rows][columns] (+)= A B; A(i, k) = a[i * a_row + k * a_column], B [depth][columns] row-major.
-// A tile of `Rows` rows and two lanes of columns stays in registers.
-template <std::int64_t Rows, std::int64_t Wide>
-inline void tile(const float* a, std::int64_t a_row, std::int64_t a_column, const float* b,
-                 std::int64_t b_row, float* c, std::int64_t c_row, std::int64_t depth, bool add) {
-  Floats sum[Rows][Wide];
-  for (std::int64_t r = 0; r < Rows; ++r) {
-    for (std::int64_t w = 0; w < Wide; ++w) {
-      sum[r][w] = add ? load(c + r * c_row + w * kLanes, kLanes) : Floats{};
-    }
-  }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    Floats right[Wide];
-    for (std::int64_t w = 0; w < Wide; ++w) right[w] = load(b + k * b_row + w * kLanes, kLanes);
-    for (std::int64_t r = 0; r < Rows; ++r) {
-      const float left = a[r * a_row + k * a_column];
-      for (std::int64_t w = 0; w < Wide; ++w) sum[r][w] += left * right[w];
-    }
-  }
-  for (std::int64_t r = 0; r < Rows; ++r) {
-    for (std::int64_t w = 0; w < Wide; ++w) store(c + r * c_row + w * kLanes, sum[r][w], kLanes);
-  }
-}
-
-template <std::int64_t Wide>
-inline void column_strip(const float* a, std::int64_t a_row, std::int64_t a_column, const float* b,
-                         std::int64_t b_row, float* c, std::int64_t c_row, std::int64_t rows,
-                         std::int64_t depth, bool add) {
-  std::int64_t i = 0;
-  for (; i + kTileRows <= rows; i += kTileRows) {
-    tile<kTileRows, Wide>(a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, depth,
-                          add);
-  }
-  for (; i < rows; ++i) {
-    tile<1, Wide>(a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, depth, add);
-  }
-}
-
-// Requires: columns a multiple of kLanes.
-inline void product(const float* a, std::int64_t a_row, std::int64_t a_column, const float* b,
-                    std::int64_t b_row, float* c, std::int64_t c_row, std::int64_t rows,
-                    std::int64_t columns, std::int64_t depth, bool add) {
-  std::int64_t j = 0;
-  for (; j + 2 * kLanes <= columns; j += 2 * kLanes) {
-    column_strip<2>(a, a_row, a_column, b + j, b_row, c + j, c_row, rows, depth, add);
-  }
-  for (; j < columns; j += kLanes) {
-    column_strip<1>(a, a_row, a_column, b + j, b_row, c + j, c_row, rows, depth, add);
-  }
-}
 
 // The float copies of one kv head of a family that its queries read, and what they add up.
 inline std::int64_t attention_scratch(std::int64_t first, std::int64_t rest, std::int64_t dim) {
