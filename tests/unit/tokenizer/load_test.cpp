@@ -1,0 +1,182 @@
+// What a folder must hold, and how complaints name the place.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/unit/tokenizer/golden.h"
+#include "trainer/base/error.h"
+
+namespace limbic::data {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string failure_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no DataError";
+}
+
+// The complaint about the file of `family` after a change.
+std::string complaint(const std::string& family, const std::function<void(Json&)>& change,
+                      std::string& path) {
+  Json json = golden_json(family);
+  change(json);
+  const TokenizerFolder folder;
+  path = folder.file("tokenizer.json");
+  folder.write("tokenizer.json", json.dump());
+  return failure_of([&] { Tokenizer::load(folder.path()); });
+}
+
+void expect_complaint(const std::function<void(Json&)>& change, const std::string& place,
+                      const std::string& got, const std::string& family = "smollm2") {
+  std::string path;
+  const std::string message = complaint(family, change, path);
+  EXPECT_THAT(message, AllOf(StartsWith(path + place + ": "), HasSubstr(got), HasSubstr("want")));
+}
+
+TEST(Load, MissingFolderAndFile) {
+  const TokenizerFolder folder;
+  EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.file("nowhere")); }),
+              AllOf(HasSubstr(folder.file("nowhere")), HasSubstr("tokenizer.json"),
+                    HasSubstr("no such file")));
+  EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
+              StartsWith(folder.file("tokenizer.json")));
+}
+
+TEST(Load, NoJson) {
+  const TokenizerFolder folder;
+  for (const std::string text : {"", "{", "[1,", "\xFF", "{\"model\": }"}) {
+    folder.write("tokenizer.json", text);
+    EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
+                AllOf(StartsWith(folder.file("tokenizer.json")), HasSubstr("no valid JSON")));
+  }
+  for (const std::string text : {"[]", "3", "null", "{}"}) {
+    folder.write("tokenizer.json", text);
+    EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
+                StartsWith(folder.file("tokenizer.json")));
+  }
+}
+
+TEST(Load, UnknownTypesAreNamed) {
+  expect_complaint([](Json& j) { j["model"]["type"] = "Unigram"; }, ".model", "Unigram");
+  expect_complaint([](Json& j) { j["model"]["type"] = "WordPiece"; }, ".model", "WordPiece");
+  expect_complaint(
+      [](Json& j) {
+        j["normalizer"] = {{"type", "BertNormalizer"}};
+      },
+      ".normalizer", "BertNormalizer");
+  expect_complaint([](Json& j) { j["normalizer"]["normalizers"][1]["type"] = "Nmt"; },
+                   ".normalizer.normalizers[1]", "Nmt", "flags");
+  expect_complaint(
+      [](Json& j) {
+        j["pre_tokenizer"] = {{"type", "Whitespace"}};
+      },
+      ".pre_tokenizer", "Whitespace");
+  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["type"] = "Metaspace"; },
+                   ".pre_tokenizer.pretokenizers[0]", "Metaspace", "qwen");
+  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; },
+                   ".pre_tokenizer.pretokenizers[0].behavior", "Sideways", "qwen");
+  expect_complaint([](Json& j) { j["decoder"] = {{"type", "CTC"}}; }, ".decoder", "CTC");
+  expect_complaint(
+      [](Json& j) {
+        j["post_processor"] = {{"type", "Other"}};
+      },
+      ".post_processor", "Other");
+}
+
+TEST(Load, DamagedModel) {
+  expect_complaint([](Json& j) { j["model"].erase("vocab"); }, ".model.vocab", "no object");
+  expect_complaint([](Json& j) { j["model"].erase("merges"); }, ".model.merges", "no list");
+  expect_complaint([](Json& j) { j["model"]["vocab"]["x"] = "7"; }, ".model.vocab", "\"7\"");
+  expect_complaint([](Json& j) { j["model"]["vocab"]["x"] = -1; }, ".model.vocab", "-1");
+  expect_complaint(
+      [](Json& j) {
+        j["model"]["merges"][3] = {"zq", "qz"};
+      },
+      ".model.merges", "place 3");
+  expect_complaint([](Json& j) { j["model"]["merges"][0] = "ab"; }, ".model.merges", "place 0");
+  expect_complaint([](Json& j) { j["model"]["dropout"] = 0.1; }, ".model.dropout", "0.1");
+  expect_complaint([](Json& j) { j["model"]["unk_token"] = "<none>"; }, ".model.unk_token",
+                   "<none>");
+  expect_complaint([](Json& j) { j["model"]["byte_fallback"] = 3; }, ".model.byte_fallback", "3");
+}
+
+TEST(Load, DamagedAddedTokens) {
+  expect_complaint([](Json& j) { j["added_tokens"][1].erase("content"); },
+                   ".added_tokens[1].content", "null");
+  expect_complaint([](Json& j) { j["added_tokens"][1]["id"] = -4; }, ".added_tokens[1]", "-4");
+  expect_complaint([](Json& j) { j["added_tokens"][1]["lstrip"] = "yes"; },
+                   ".added_tokens[1].lstrip", "yes");
+  expect_complaint([](Json& j) { j["added_tokens"][0]["id"] = 500; }, ".added_tokens", "500");
+}
+
+TEST(Load, PatternsThatCannotBeRun) {
+  const auto pattern = [](const std::string& text) {
+    return [text](Json& j) {
+      j["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {{"Regex", text}};
+    };
+  };
+  const std::string place = ".pre_tokenizer.pretokenizers[0].pattern";
+  for (const std::string text : {"(", "[a", "a)", "[a&&b]", "(?<name>x)", "\\", "\\pL"}) {
+    std::string path;
+    const std::string message = complaint("qwen", pattern(text), path);
+    EXPECT_THAT(message, AllOf(StartsWith(path + place + ": "), HasSubstr("pattern"))) << text;
+  }
+}
+
+// Files of before 2024 write merges as strings.
+TEST(Load, OldAndNewMergesAreEqual) {
+  Json json = golden_json("smollm2");
+  for (Json& merge : json["model"]["merges"]) {
+    ASSERT_TRUE(merge.is_array());
+    merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+  }
+  const TokenizerFolder folder;
+  folder.write("tokenizer.json", json.dump());
+  const Tokenizer old_form = Tokenizer::load(folder.path());
+  const Tokenizer new_form = Tokenizer::load(golden_folder("smollm2"));
+  const std::string text = "The old clock in the hall struck nine.";
+  EXPECT_EQ(old_form.encode(text), new_form.encode(text));
+}
+
+TEST(Load, ConfigNamesTokens) {
+  const TokenizerFolder folder;
+  folder.write("tokenizer.json", golden_json("smollm2").dump());
+  const Tokenizer without = Tokenizer::load(folder.path());
+  EXPECT_EQ(without.eos_id(), std::nullopt);
+  EXPECT_EQ(without.config(), Json::object());
+
+  folder.write("tokenizer_config.json",
+               R"({"eos_token": {"content": "<|im_end|>"}, "bos_token": null, "extra": [1]})");
+  const Tokenizer with = Tokenizer::load(folder.path());
+  EXPECT_EQ(with.eos_id(), with.id_of("<|im_end|>"));
+  EXPECT_EQ(with.bos_id(), std::nullopt);
+  EXPECT_EQ(with.pad_id(), std::nullopt);
+  EXPECT_EQ(with.config()["extra"], Json::array({1}));
+}
+
+TEST(Load, DamagedConfig) {
+  const TokenizerFolder folder;
+  folder.write("tokenizer.json", golden_json("smollm2").dump());
+  const auto complaint_about = [&](const std::string& config) {
+    folder.write("tokenizer_config.json", config);
+    return failure_of([&] { Tokenizer::load(folder.path()); });
+  };
+  const std::string path = folder.file("tokenizer_config.json");
+  EXPECT_THAT(complaint_about("{"), AllOf(StartsWith(path), HasSubstr("no valid JSON")));
+  EXPECT_THAT(complaint_about("[]"), AllOf(StartsWith(path), HasSubstr("no object")));
+  EXPECT_THAT(complaint_about(R"({"eos_token": "<nobody>"})"),
+              AllOf(StartsWith(path), HasSubstr("eos_token"), HasSubstr("<nobody>")));
+  EXPECT_THAT(complaint_about(R"({"pad_token": 7})"),
+              AllOf(StartsWith(path), HasSubstr("pad_token"), HasSubstr("7")));
+}
+
+}  // namespace
+}  // namespace limbic::data
