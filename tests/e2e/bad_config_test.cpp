@@ -1,4 +1,5 @@
 // What is wrong in an experiment file: exit code 2, one line that says what, and nothing written.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -26,7 +27,7 @@ class BadConfig : public testing::Test {
     arguments.insert(arguments.end(), overrides.begin(), overrides.end());
     const auto before = place_.snapshot();
     expect_refused(run_limbic(arguments), parts);
-    EXPECT_EQ(place_.snapshot(), before);
+    EXPECT_THAT(changes(before, place_.snapshot()), testing::IsEmpty());
   }
 
   Workplace place_;
@@ -65,6 +66,17 @@ TEST_F(BadConfig, MissingFiles) {
 TEST_F(BadConfig, GroupsThatDoNotDivideTheStep) {
   place_.write_rows("rows.jsonl", prompts(8));
   refused(kGrpo, {"num_generations: got 3", "8 completions"}, {"stages.g.num_generations=3"});
+}
+
+TEST_F(BadConfig, PromptsThatLeaveNoRoomForCompletions) {
+  place_.write_rows("rows.jsonl", prompts(8));
+  refused(kGrpo, {"rows.jsonl:1", "prompt of 13 tokens", "at most 12"}, {"stages.g.max_length=16"});
+}
+
+TEST_F(BadConfig, RewardsWhoseLabelNoRowHas) {
+  place_.write_rows("rows.jsonl", prompts(8));
+  refused(kGrpo, {"rows.jsonl:1", "'mood'"},
+          {"rewards.graph={name: r, type: label, column: mood}"});
 }
 
 TEST_F(BadConfig, GrpoWithoutRewards) {

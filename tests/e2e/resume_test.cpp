@@ -42,7 +42,9 @@ class Resume : public testing::Test {
   }
 
   void expect_same(const std::string& weights, const std::string& other = "stopped") {
-    EXPECT_EQ(place_.metrics(other), place_.metrics("plain"));
+    const auto lines = place_.metrics("plain");
+    EXPECT_EQ(std::to_string(lines.size()), steps_);
+    EXPECT_EQ(place_.metrics(other), lines);
     EXPECT_TRUE(place_.snapshot(other + "/s").at(weights) == place_.snapshot("plain/s").at(weights))
         << "weights differ";
   }
@@ -73,6 +75,7 @@ TEST_F(Resume, GrpoWithTwoIterationsGoesOnExactly) {
 TEST_F(Resume, AKilledRunGoesOnFromItsLastCheckpoint) {
   place_.write_rows("rows.jsonl", chats(40));
   place_.write_config(std::string(kLora) + kSft);
+  steps_ = "300";
   undisturbed();
   for (const int number : {SIGINT, SIGKILL}) {
     Process process(train("stopped"));
@@ -94,6 +97,7 @@ TEST_F(Resume, AWorkerThatIsKilledAndComesBackChangesNothing) {
   const std::string address = served_address(*worker);
   ASSERT_FALSE(address.empty()) << worker->err();
   place_.write_config("rewards: {workers: ['" + address + "'], deadline_s: 5}\n" + kGrpo);
+  steps_ = "60";
   undisturbed();
 
   Process process(train("stopped"));

@@ -97,6 +97,23 @@ std::vector<double> Workplace::metric(const std::string& name, const std::string
   return values;
 }
 
+std::vector<std::string> changes(const std::map<std::string, std::string>& before,
+                                 const std::map<std::string, std::string>& after) {
+  std::vector<std::string> names;
+  for (const auto& [name, content] : before) {
+    const auto now = after.find(name);
+    if (now == after.end()) {
+      names.push_back("removed " + name);
+    } else if (now->second != content) {
+      names.push_back("changed " + name);
+    }
+  }
+  for (const auto& [name, content] : after) {
+    if (!before.contains(name)) names.push_back("added " + name);
+  }
+  return names;
+}
+
 std::vector<Json> chats(int count) {
   static const char* const kWords[] = {"red", "green", "blue", "black", "white"};
   std::vector<Json> rows;

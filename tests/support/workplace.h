@@ -31,8 +31,7 @@ class Workplace {
   // then `text` (the other sections, stages among them).
   std::string write_config(const std::string& text, const std::string& name = "config.yaml") const;
 
-  // Relative path -> content of every file below a folder (links and folders as such). Without the
-  // times that logs hold.
+  // Relative path -> content of every file below a folder (links and folders as such).
   std::map<std::string, std::string> snapshot(const std::string& folder = "") const;
   // Lines of metrics.jsonl of a run's folder without times.
   std::vector<Json> metrics(const std::string& run = "out") const;
@@ -44,7 +43,11 @@ class Workplace {
   std::string path_;
 };
 
-// Conversations about numbers, all different: {"messages": [...], "n", "label"}.
+// Names of the files that were added, removed or changed between two snapshots.
+std::vector<std::string> changes(const std::map<std::string, std::string>& before,
+                                 const std::map<std::string, std::string>& after);
+
+// Conversations about colours, all different: {"messages": [...], "n", "label"}.
 std::vector<Json> chats(int count);
 // {"prompt": ..., "label": ...}.
 std::vector<Json> prompts(int count);

@@ -14,7 +14,9 @@ constexpr const char* kText = R"(run: {name: a, output: out}
 model: {path: m, template_variables: {enable_thinking: false}}
 lora: {r: 4, target_modules: [q_proj, v_proj]}
 datasets:
-  d: {path: [a.jsonl, b.jsonl], columns: {label: emotion}, prompt: "say: {text} # \"now\"\n", filter: {column: label, in: [joy, "1"]}}
+  d: {path: [a.jsonl, b.jsonl], columns: {label: emotion},
+      prompt: "say: {text} # \"now\"\n",
+      filter: {column: label, in: [joy, "1"]}}
 rewards:
   on_failure: drop_sample
   graph:
