@@ -33,7 +33,7 @@ PackedBatch concat(std::span<const Example> examples) {
   return batch;
 }
 
-PackedBatch concat(std::span<const Family> families) {
+PackedBatch concat_families(std::span<const Family> families) {
   PackedBatch batch;
   batch.offsets.push_back(0);
   batch.families.push_back(0);

@@ -46,6 +46,6 @@ struct PackedBatch {
 // first token never a target.
 PackedBatch concat(std::span<const Example> examples);
 // The same for families; a family's documents lie one behind the other.
-PackedBatch concat(std::span<const Family> families);
+PackedBatch concat_families(std::span<const Family> families);
 
 }  // namespace limbic::data

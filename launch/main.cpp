@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "launch/commands/commands.h"
+#include "launch/config/reference.h"
 #include "launch/exit_code.h"
 #include "launch/version.h"
 #include "trainer/base/log.h"
@@ -39,7 +40,9 @@ int run(int argc, char** argv) {
   Run chosen;
   app.require_subcommand(0, 1);
   bool version = false;
+  bool reference = false;
   app.add_flag("--version", version, "versions of limbic and its libraries");
+  app.add_flag("--config-reference", reference, "every key of the experiment file, as Markdown");
   add_commands(app, chosen);
   try {
     app.parse(argc, argv);
@@ -50,6 +53,10 @@ int run(int argc, char** argv) {
   }
   if (version) {
     std::cout << version_text();
+    return kExitOk;
+  }
+  if (reference) {
+    std::cout << config_reference();
     return kExitOk;
   }
   if (!chosen) {

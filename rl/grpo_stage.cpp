@@ -132,7 +132,7 @@ std::vector<GrpoSource::MicroBatch> GrpoSource::cut() const {
       }
       families.back().rest.push_back(completion_document(t));
     }
-    micro.batch = data::concat(families);
+    micro.batch = data::concat_families(families);
     out.push_back(std::move(micro));
   }
   return out;

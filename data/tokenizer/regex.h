@@ -1,6 +1,10 @@
 // Regular expressions of tokenizer files. They are written for Oniguruma; PCRE2 runs them, after a
 // rewriting that gives `\s`, `\w` and a few others Oniguruma's meaning. What cannot be given the
 // same meaning is refused by name.
+//
+// The classes of characters are those of the installed PCRE2 (10.42 knows Unicode 14; ICU 72, which
+// normalises, knows 15). Characters assigned later count as neither letters nor digits here, and
+// the `tokenizers` package, which knows more of them, may cut next to them elsewhere.
 #pragma once
 
 #include <cstddef>

@@ -27,7 +27,9 @@ std::vector<AddedToken> read_added_tokens(const Part& list) {
     AddedToken token;
     token.content = item["content"].text();
     const std::int64_t id = item["id"].number();
-    if (id < 0 || id > 100'000'000) item.fail(fmt::format("got id {}, want 0 or more", id));
+    if (id < 0 || id > kMaxTokenId) {
+      item.fail(fmt::format("got id {}, want 0 to {}", id, kMaxTokenId));
+    }
     token.id = static_cast<std::int32_t>(id);
     token.special = item["special"].boolean(false);
     token.single_word = item["single_word"].boolean(false);

@@ -18,6 +18,9 @@
 
 namespace limbic::data {
 
+// Above any vocabulary; a larger id would only ask for memory, because tokens are listed by id.
+constexpr std::int64_t kMaxTokenId = (std::int64_t{1} << 24) - 1;
+
 // A token and the bytes [begin, end) of the piece that it stands for.
 struct BpeSymbol {
   std::int32_t id;

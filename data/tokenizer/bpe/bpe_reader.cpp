@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "data/tokenizer/bpe/bpe.h"
 #include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
@@ -43,8 +41,8 @@ void BpeModel::read_vocabulary(const Part& part) {
   vocabulary_.reserve(part.json().size());
   for (const auto& [spelling, id] : part.json().items()) {
     if (!id.is_number_integer() || id.get<std::int64_t>() < 0 ||
-        id.get<std::int64_t>() >= std::numeric_limits<std::int32_t>::max()) {
-      part.fail(fmt::format("got id {} for {}, want 0 or more", id.dump(), spelling));
+        id.get<std::int64_t>() > kMaxTokenId) {
+      part.fail(fmt::format("got id {} for {}, want 0 to {}", id.dump(), spelling, kMaxTokenId));
     }
     vocabulary_.emplace(spelling, id.get<std::int32_t>());
   }
