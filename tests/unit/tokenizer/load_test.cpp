@@ -96,6 +96,7 @@ TEST(Load, DamagedModel) {
   expect_complaint([](Json& j) { j["model"].erase("merges"); }, ".model.merges", "no list");
   expect_complaint([](Json& j) { j["model"]["vocab"]["x"] = "7"; }, ".model.vocab", "\"7\"");
   expect_complaint([](Json& j) { j["model"]["vocab"]["x"] = -1; }, ".model.vocab", "-1");
+  expect_complaint([](Json& j) { j["model"]["vocab"]["x"] = 1 << 24; }, ".model.vocab", "16777216");
   expect_complaint(
       [](Json& j) {
         j["model"]["merges"][3] = {"zq", "qz"};
@@ -112,6 +113,8 @@ TEST(Load, DamagedAddedTokens) {
   expect_complaint([](Json& j) { j["added_tokens"][1].erase("content"); },
                    ".added_tokens[1].content", "null");
   expect_complaint([](Json& j) { j["added_tokens"][1]["id"] = -4; }, ".added_tokens[1]", "-4");
+  expect_complaint([](Json& j) { j["added_tokens"][1]["id"] = 1 << 24; }, ".added_tokens[1]",
+                   "16777216");
   expect_complaint([](Json& j) { j["added_tokens"][1]["lstrip"] = "yes"; },
                    ".added_tokens[1].lstrip", "yes");
   expect_complaint([](Json& j) { j["added_tokens"][0]["id"] = 500; }, ".added_tokens", "500");

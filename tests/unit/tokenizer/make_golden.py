@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes golden/: tiny tokenizers in the styles of known families, and what the `tokenizers` package
-makes of the texts of corpus.py.
+"""Writes golden/: tiny tokenizers in the styles of known families, and what the `tokenizers`
+package makes of the texts of corpus.py.
 
 Needs tokenizers only. Run it in this folder after changing a tokenizer or a text:
 python make_golden.py
@@ -68,7 +68,8 @@ def llama3():
     """`ignore_merges`: words of the vocabulary that no merge reaches."""
     tokenizer = trained(520, split(LLAMA3), ignore_merges=True)
     data = json.loads(tokenizer.to_str())
-    for word in ["\u0120weather", "brilliantly", "\u00c3\u0142ber", "777", "\u0120\u0120\u0120\u0120\u010a"]:
+    for word in ["\u0120weather", "brilliantly", "\u00c3\u0142ber", "777",
+                 "\u0120\u0120\u0120\u0120\u010a"]:
         data["model"]["vocab"][word] = len(data["model"]["vocab"])
     tokenizer = Tokenizer.from_str(json.dumps(data))
     tokens = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
@@ -216,9 +217,12 @@ NORMALIZERS = {
                                       normalizers.Prepend("_")]),
 }
 VARIANT_TEXTS = [
-    "", " ", "  The old clock o'clock\n\nstruck 09:15 ... ok?  ", "\u00c9t\u00e9 e\u0301 \ufb01ne \u212b \u33a5 \u2460 \u00bd \uff21\u0130\u1e9e",
-    "aeiou xyz aei", "x_y-z \u0663\u00b2 \u093c\u0915\u094d a\u0301b \u200d", "\u4eca\u5929\u5929\u6c14 HELLOworld it'S 12345 a/b\r\n/",
-    "\t \u00a0\u3000x\u2028 ", "\uac01 \u1100\u1161\u11a8", "a.b..c", "\u03a3\u03a3 \u0393\u0399\u0391\u03a3 \u01c5 \u00df",
+    "", " ", "  The old clock o'clock\n\nstruck 09:15 ... ok?  ",
+    "\u00c9t\u00e9 e\u0301 \ufb01ne \u212b \u33a5 \u2460 \u00bd \uff21\u0130\u1e9e",
+    "aeiou xyz aei", "x_y-z \u0663\u00b2 \u093c\u0915\u094d a\u0301b \u200d",
+    "\u4eca\u5929\u5929\u6c14 HELLOworld it'S 12345 a/b\r\n/",
+    "\t \u00a0\u3000x\u2028 ", "\uac01 \u1100\u1161\u11a8", "a.b..c",
+    "\u03a3\u03a3 \u0393\u0399\u0391\u03a3 \u01c5 \u00df",
 ]
 
 
