@@ -127,7 +127,9 @@ void add_eval(CLI::App& app, Chosen chosen) {
       ->required();
   command->add_option("overrides", options->overrides, "section.key=value");
   command->add_flag("--json", options->json, "print the table as JSON");
-  add_example(*command, "limbic eval configs/ekman.yaml model.adapter=runs/ekman/final");
+  add_example(
+      *command,
+      "limbic eval configs/quickstart_local.yaml model.adapter=runs/quickstart_local/final");
   command->callback([options, &chosen] {
     chosen = [options] {
       const std::atomic<bool>& stop = watch_stop_signals();

@@ -61,9 +61,10 @@ void add_train(CLI::App& app, Chosen chosen) {
                     "go on in a folder whose run had other settings");
   command->add_flag("--overwrite", options->overwrite, "delete the run in the folder, start anew");
   command->add_flag("--quiet", options->quiet, "no progress lines");
-  add_example(*command,
-              "limbic train configs/ekman.yaml run.output=runs/a stages.sft.learning_rate=1e-4\n"
-              "  mpirun -n 2 limbic train configs/ekman.yaml");
+  add_example(
+      *command,
+      "limbic train configs/quickstart_local.yaml run.output=runs/a stages.sft.learning_rate=1e-4\n"
+      "  mpirun -n 2 limbic train configs/quickstart_local.yaml");
   command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
 }
 
