@@ -12,6 +12,34 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+// y += scale * inner b^T for every adapted part.
+void add_parts(const at::Tensor& y, const at::Tensor& inner, const at::Tensor& b, double scale,
+               const std::vector<LinearPart>& adapted) {
+  const std::int64_t rank = b.size(1);
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < adapted.size(); ++i) {
+    const LinearPart& part = adapted[i];
+    const std::int64_t column = static_cast<std::int64_t>(i) * rank;
+    y.slice(1, part.row, part.row + part.rows)
+        .addmm_(inner.slice(1, column, column + rank), b.slice(0, row, row + part.rows).t(), 1,
+                scale);
+    row += part.rows;
+  }
+}
+
+// x w^T + bias; the bias may be undefined.
+at::Tensor base_product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  return bias.defined() ? at::addmm(bias.to(x.scalar_type()), x, w.t()) : at::mm(x, w.t());
+}
+
+std::vector<LinearPart> adapted_parts(const Linear& layer) {
+  std::vector<LinearPart> adapted;
+  for (const LinearPart& part : layer.parts) {
+    if (part.adapted) adapted.push_back(part);
+  }
+  return adapted;
+}
+
 struct PartsHolder : torch::CustomClassHolder {
   std::vector<LinearPart> adapted;
 };
@@ -29,8 +57,7 @@ struct AdaptedLinear : Function<AdaptedLinear> {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor());
     const at::Tensor a = maybe_a.value_or(at::Tensor());
     const at::Tensor b = maybe_b.value_or(at::Tensor());
-    at::Tensor y = bias.defined() ? at::addmm(bias.to(x.scalar_type()), x, compute.t())
-                                  : at::mm(x, compute.t());
+    const at::Tensor y = base_product(x, compute, bias);
     at::Tensor a_low, b_low, inner;
     if (a.defined()) {
       a_low = a.to(x.scalar_type());
@@ -50,20 +77,6 @@ struct AdaptedLinear : Function<AdaptedLinear> {
     ctx->saved_data["adapter"] = a.defined() && a.requires_grad();
     ctx->saved_data["shared"] = low.defined() && low.is_same(x);
     return y;
-  }
-
-  static void add_parts(at::Tensor& y, const at::Tensor& inner, const at::Tensor& b, double scale,
-                        const std::vector<LinearPart>& adapted) {
-    const std::int64_t rank = b.size(1);
-    std::int64_t row = 0;
-    for (std::size_t i = 0; i < adapted.size(); ++i) {
-      const LinearPart& part = adapted[i];
-      const std::int64_t column = static_cast<std::int64_t>(i) * rank;
-      at::Tensor target = y.slice(1, part.row, part.row + part.rows);
-      target.addmm_(inner.slice(1, column, column + rank), b.slice(0, row, row + part.rows).t(), 1,
-                    scale);
-      row += part.rows;
-    }
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -119,21 +132,29 @@ at::Tensor dropout(const at::Tensor& x, double probability, std::uint64_t seed) 
   return x * (keep / (1.0 - probability)).to(x.options());
 }
 
+// Without gradients: nothing is kept and no autograd function is entered, whose cost would show in
+// every step of decoding.
+at::Tensor infer_linear(const Linear& layer, const at::Tensor& x, bool use_adapter) {
+  const at::Tensor y = base_product(x, layer.compute, layer.bias);
+  if (!use_adapter || layer.adapter.rank == 0) return y;
+  const auto type = x.scalar_type();
+  const at::Tensor inner = at::mm(x, layer.adapter.a.to(type).t());
+  add_parts(y, inner, layer.adapter.b.to(type), layer.adapter.scale, adapted_parts(layer));
+  return y;
+}
+
 }  // namespace
 
 at::Tensor apply_linear(const Linear& layer, const at::Tensor& x, bool use_adapter,
                         std::uint64_t dropout_seed) {
+  if (!at::GradMode::is_enabled()) return infer_linear(layer, x, use_adapter);
   std::vector<LinearPart> adapted;
   at::Tensor a, b, low;
   if (use_adapter && layer.adapter.rank > 0) {
-    for (const LinearPart& part : layer.parts) {
-      if (part.adapted) adapted.push_back(part);
-    }
+    adapted = adapted_parts(layer);
     a = layer.adapter.a;
     b = layer.adapter.b;
-    low = layer.adapter.dropout > 0.0 && at::GradMode::is_enabled()
-              ? dropout(x, layer.adapter.dropout, dropout_seed)
-              : x;
+    low = layer.adapter.dropout > 0.0 ? dropout(x, layer.adapter.dropout, dropout_seed) : x;
   }
   return AdaptedLinear::apply(x, maybe(low), maybe(layer.weight), layer.compute, maybe(layer.bias),
                               maybe(a), maybe(b), layer.adapter.scale, adapted);
