@@ -68,7 +68,11 @@ template <std::int64_t Registers, std::int64_t Columns>
 inline void few_rows_sums(const float* x, std::int64_t wide, const float* w, std::int64_t depth,
                           std::int64_t from, std::int64_t to, Floats (&total)[Columns][Registers]) {
   Floats sum[Columns][Registers] = {};
+  // The columns of the next tile follow in memory; the rows of this one are too many streams for
+  // the processor to see that coming.
+  const float* next = w + Columns * depth;
   for (std::int64_t k = from; k < to; ++k) {
+    __builtin_prefetch(next + k * Columns);
     Floats right[Registers];
     for (std::int64_t r = 0; r < Registers; ++r) {
       right[r] = load(x + k * wide + r * kLanes, kLanes);
