@@ -1,7 +1,10 @@
 // `limbic generate`: batch generation.
+#include <chrono>
+
 #include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/row_files.h"
+#include "trainer/base/log.h"
 #include "trainer/base/seed.h"
 #include "trainer/engine/stop_tokens.h"
 #include "trainer/generation/generator.h"
@@ -28,6 +31,17 @@ Json completion_json(const LoadedModel& model, const generation::Completion& com
   return out;
 }
 
+// What was generated and how fast, loading and writing left out.
+struct Throughput {
+  std::size_t completions = 0, tokens = 0;
+  double seconds = 0.0;
+
+  void report() const {
+    spdlog::info("generated {} completions, {} tokens in {:.2f} s, {:.0f} tokens/s", completions,
+                 tokens, seconds, seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0);
+  }
+};
+
 int generate(const GenerateOptions& options) {
   const LoadedModel model = load_model(options.model);
   const generation::GenerationConfig settings{
@@ -44,6 +58,7 @@ int generate(const GenerateOptions& options) {
   const std::int64_t room =
       model.decoder->config().max_position_embeddings - options.max_new_tokens;
   std::uint64_t index = 0;
+  Throughput done;
   const auto chunk = static_cast<std::size_t>(std::max<std::int64_t>(1, options.batch / options.n));
   transform_rows(options.input, options.output, chunk, [&](const std::vector<RowText>& rows) {
     std::vector<generation::Prompt> prompts;
@@ -59,15 +74,21 @@ int generate(const GenerateOptions& options) {
       }
     }
     std::vector<NewFields> fields;
-    for (const auto& group : generation::generate(*model.decoder, prompts, settings)) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto groups = generation::generate(*model.decoder, prompts, settings);
+    done.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (const auto& group : groups) {
       Json completions = Json::array();
       for (const auto& completion : group) {
         completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+        done.tokens += completion.ids.size();
       }
+      done.completions += group.size();
       fields.push_back({{"completions", completions.dump()}});
     }
     return fields;
   });
+  done.report();
   return 0;
 }
 
