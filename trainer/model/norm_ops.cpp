@@ -3,7 +3,6 @@
 
 #include "trainer/model/kernel_call.h"
 #include "trainer/model/ops.h"
-#include "trainer/model/reference_ops.h"
 
 namespace limbic::model {
 namespace {
@@ -108,13 +107,10 @@ struct SwiGlu : Function<SwiGlu> {
 
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute) {
-  if (!residual.is_cpu()) return reference::add_rms_norm(residual, delta, weight, eps, compute);
   const auto out = AddRmsNorm::apply(residual, maybe(delta), weight, eps, compute);
   return {out[0], out[1]};
 }
 
-at::Tensor swiglu(const at::Tensor& gate_up) {
-  return gate_up.is_cpu() ? SwiGlu::apply(gate_up) : reference::swiglu(gate_up);
-}
+at::Tensor swiglu(const at::Tensor& gate_up) { return SwiGlu::apply(gate_up); }
 
 }  // namespace limbic::model
