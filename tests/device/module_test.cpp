@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/process.h"
 #include "tests/unit/data/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/device/accelerator.h"
@@ -33,7 +34,7 @@ TEST(Module, MissingFileIsNamed) {
 
 TEST(Module, WhatTheLoaderSaysIsPassedOn) {
   const data::TempFolder folder;
-  const std::string path = folder.write("module.so", "no library");
+  const std::string path = folder.write("module.so", std::string(4096, 'x'));
   EXPECT_THAT(refusal({1, ""}, path), HasSubstr("does not load"));
   EXPECT_THAT(refusal({1, ""}, path), HasSubstr("invalid ELF header"));
 }
@@ -50,6 +51,15 @@ TEST(Module, AnotherInterfaceIsRefused) {
 TEST(Module, ADriverWithoutDevicesForTorchIsNamed) {
   if (find_gpus().devices > 0) GTEST_SKIP() << "this machine has a GPU that torch can use";
   EXPECT_THAT(refusal({2, ""}, LIMBIC_CUDA_MODULE), HasSubstr("want the 2 of the driver"));
+}
+
+// Neither the binary nor what it links links the part of torch that speaks to CUDA.
+TEST(Module, IsNothingThatTheBinaryLinks) {
+  const test::Ended linked = test::run_command({"ldd", test::limbic_binary()});
+  EXPECT_EQ(linked.code, 0) << linked.err;
+  EXPECT_THAT(linked.out, HasSubstr("libtorch_cpu.so"));
+  EXPECT_THAT(linked.out, testing::Not(HasSubstr("libtorch_cuda.so")));
+  EXPECT_THAT(linked.out, testing::Not(HasSubstr("libc10_cuda.so")));
 }
 
 TEST(Module, LiesBesideTheExecutable) {
