@@ -33,6 +33,8 @@ TEST(PaddedRows, LongRowsFirstThenThoseBelowHalf) {
                                              4, 5, 8, 8,  // the prompt again
                                              3));
   EXPECT_THAT(list(rows->cell), ElementsAre(4, 5, 6, 12, 0, 1, 2, 3, 10));
+  EXPECT_THAT(list(rows->giver), ElementsAre(4, 5, 6, 7, 0, 1, 2, 9, 9, 9, 8, 9, 3));
+  EXPECT_THAT(list(rows->giver), ElementsAre(4, 5, 6, 7, 0, 1, 2, 9, 9, 9, 8, 9, 3));
   EXPECT_THAT(list(rows->copied_cell), ElementsAre(8, 9));
   EXPECT_THAT(list(rows->copied_token), ElementsAre(4, 5));
 }

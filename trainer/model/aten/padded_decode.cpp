@@ -90,7 +90,9 @@ at::Tensor wide_product(const at::Tensor& a, const at::Tensor& b) {
 
 // One step of the batch, for all layers.
 struct Step {
-  at::Tensor cell;     // [batch] int64
+  at::Tensor cell;  // [batch] int64: where each sequence lives
+  // [cells] int64: the sequence of each cell; any for one without, where it is computed in vain
+  at::Tensor row;
   AttentionPlan plan;  // positions [batch]
 };
 
@@ -100,9 +102,7 @@ at::Tensor attend(const at::Tensor& q, const Step& step, const PaddedCache& cach
   const std::int64_t prompts = cache.prompts, places = cache.places, used = cache.length;
   const std::int64_t dim = step.plan.head_dim, kv = step.plan.kv_heads;
   const std::int64_t group = step.plan.heads / kv, longest = layer.prompt_keys.size(2);
-  const at::Tensor grid = at::zeros({prompts * places, step.plan.heads * dim}, q.options())
-                              .index_copy_(0, step.cell, q.flatten(1))
-                              .view({prompts, places, kv, group, dim});
+  const at::Tensor grid = q.index_select(0, step.row).view({prompts, places, kv, group, dim});
   // The queries of a prompt's completions become the rows of one product.
   const auto by_prompt = [&](const at::Tensor& x) {
     return x.transpose(1, 2).reshape({prompts * kv, places * group, x.size(-1)});
@@ -141,9 +141,11 @@ at::Tensor attend_step(const Layer& layer, const Step& step, const at::Tensor& q
   const auto parts = qkv.view({qkv.size(0), -1, plan.head_dim})
                          .split_with_sizes({plan.heads, plan.kv_heads, plan.kv_heads}, 1);
   const std::int64_t place = cache.length - 1;
-  stored.own_keys.select(2, place).index_copy_(0, step.cell,
-                                               reference::rotate(parts[1], layer.k_norm, plan));
-  stored.own_values.select(2, place).index_copy_(0, step.cell, parts[2]);
+  const auto store = [&](const at::Tensor& cells, const at::Tensor& x) {
+    cells.select(2, place).copy_(x.index_select(0, step.row));
+  };
+  store(stored.own_keys, reference::rotate(parts[1], layer.k_norm, plan));
+  store(stored.own_values, parts[2]);
   return attend(reference::rotate(parts[0], layer.q_norm, plan), step, cache, stored);
 }
 
@@ -190,7 +192,10 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
   shrink(cache, padded, device_);
   padded.length += 1;
   check(padded.length <= cache.capacity(), "cache slot is full");
-  std::vector<std::int64_t> numbers;  // cells, then positions: one way to the device for both
+  const auto batch = static_cast<std::int64_t>(cache.active().size());
+  const std::int64_t cells = padded.prompts * padded.places;
+  // Cells, positions and rows: one way to the device for all.
+  std::vector<std::int64_t> numbers;
   for (const std::int64_t slot : cache.active()) {
     numbers.push_back(padded.cell[static_cast<std::size_t>(slot)]);
   }
@@ -200,15 +205,20 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
     numbers.push_back(cache.prompt_length[at] + cache.own_length[at] - 1);
     check(numbers.back() < config_.max_position_embeddings, "decode beyond the model's positions");
   }
-  const auto rows = on(device_, numbers).chunk(2);
-  const Step step{.cell = rows[0],
+  numbers.resize(static_cast<std::size_t>(2 * batch + cells), 0);
+  for (std::int64_t row = 0; row < batch; ++row) {
+    numbers[static_cast<std::size_t>(2 * batch + numbers[static_cast<std::size_t>(row)])] = row;
+  }
+  const auto parts = on(device_, numbers).split_with_sizes({batch, batch, cells});
+  const Step step{.cell = parts[0],
+                  .row = parts[2],
                   .plan = {.heads = config_.num_attention_heads,
                            .kv_heads = config_.num_key_value_heads,
                            .head_dim = config_.head_dim,
                            .eps = config_.rms_norm_eps,
                            .cos = cos_,
                            .sin = sin_,
-                           .positions = rows[1],
+                           .positions = parts[1],
                            .offsets = {}}};
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, 0);

@@ -51,6 +51,7 @@ class Filler {
     if (row.first != row.last) add_sequence(row.first, row.leads);
     add_sequence(row.last, true);
     token_.resize(end, offsets_[row.last + 1] - 1);
+    giver_.resize(end, offsets_.back());
   }
 
   void finish(PaddedRows& out, at::Device device) const {
@@ -59,6 +60,7 @@ class Filler {
     };
     out.token = put(token_);
     out.cell = put(cell_);
+    out.giver = put(giver_);
     out.copied_cell = put(copied_cell_);
     out.copied_token = put(copied_token_);
   }
@@ -68,6 +70,7 @@ class Filler {
     for (std::int64_t t = offsets_[sequence]; t < offsets_[sequence + 1]; ++t) {
       const auto cell = static_cast<std::int64_t>(token_.size());
       token_.push_back(t);
+      giver_.push_back(gives_result ? t : offsets_.back());
       if (gives_result) {
         cell_[static_cast<std::size_t>(t)] = cell;
       } else {
@@ -78,7 +81,7 @@ class Filler {
   }
 
   const std::vector<std::int64_t>& offsets_;
-  std::vector<std::int64_t> token_, cell_, copied_cell_, copied_token_;
+  std::vector<std::int64_t> token_, cell_, giver_, copied_cell_, copied_token_;
 };
 
 struct RowsHolder : torch::CustomClassHolder {
@@ -127,8 +130,9 @@ struct Collect : Function<Collect> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto rows = remembered(ctx);
     std::vector<std::int64_t> shape = grads[0].sizes().vec();
-    shape[0] = rows->token.numel();
-    return {at::zeros(shape, grads[0].options()).index_copy_(0, rows->cell, grads[0]), {}};
+    shape[0] = 1;
+    const at::Tensor none = at::zeros(shape, grads[0].options());
+    return {at::cat({grads[0], none}, 0).index_select(0, rows->giver), {}};
   }
 };
 

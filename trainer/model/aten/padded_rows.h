@@ -27,6 +27,7 @@ struct PaddedRows {
   std::vector<Batch> batches;
   at::Tensor token;  // [cells] int64: the token of each cell; behind the end of a row its last
   at::Tensor cell;   // [tokens] int64: the cell that gives each token's result
+  at::Tensor giver;  // [cells] int64: the token whose result a cell gives; [tokens] for none
   // Further cells that hold a token which others see there: the first sequence of a family in all
   // its rows but the first.
   at::Tensor copied_cell, copied_token;  // [copies] int64
