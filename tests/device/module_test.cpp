@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/device/on_devices.h"
 #include "tests/support/process.h"
 #include "tests/unit/data/temp_folder.h"
 #include "trainer/base/error.h"
@@ -51,6 +52,22 @@ TEST(Module, AnotherInterfaceIsRefused) {
 TEST(Module, ADriverWithoutDevicesForTorchIsNamed) {
   if (find_gpus().devices > 0) GTEST_SKIP() << "this machine has a GPU that torch can use";
   EXPECT_THAT(refusal({2, ""}, LIMBIC_CUDA_MODULE), HasSubstr("want the 2 of the driver"));
+}
+
+TEST(Module, TheFirstDeviceSaysWhatItIsAndHolds) {
+  const Gpu gpu = open_gpu();
+  if (!gpu.accelerator) GTEST_SKIP() << gpu.reason;
+  gpu.accelerator->use(0);
+  const DeviceInfo info = gpu.accelerator->info(0);
+  EXPECT_FALSE(info.name.empty());
+  EXPECT_GE(info.major, 5);
+  EXPECT_EQ(info.bf16, info.major >= 8);
+  EXPECT_GT(info.free_bytes, 0);
+  EXPECT_LE(info.free_bytes, info.total_bytes);
+  const std::int64_t before = gpu.accelerator->peak_bytes(0);
+  const at::Tensor block = at::zeros({3 << 20}, at::TensorOptions().device(at::kCUDA));
+  gpu.accelerator->synchronize(0);
+  EXPECT_GE(gpu.accelerator->peak_bytes(0), before + (12 << 20));
 }
 
 // Neither the binary nor what it links links the part of torch that speaks to CUDA.

@@ -3,6 +3,7 @@
 
 #include "data/batch.h"
 #include "tests/device/on_devices.h"
+#include "tests/unit/parallel/ranks.h"
 #include "trainer/engine/score_targets.h"
 #include "trainer/engine/train_engine.h"
 #include "trainer/model/lora.h"
@@ -163,6 +164,29 @@ TEST_P(DeviceTraining, StepsOfTheEngineAreThoseOfTheKernels) {
   }
   expect_same(state, wanted, 10 * tolerance());
   EXPECT_LT(distance(loss_of(got), loss_of(want)), 10 * tolerance()) << "compute copies lag behind";
+}
+
+// Each of two ranks has half of the loss and a share of the optimizer; gradients and weights go by
+// way of host buffers of a few hundred elements.
+TEST_P(DeviceTraining, TwoRanksTrainAsOneDoes) {
+  model::Decoder alone = by_kernels(model::WeightUse::kTrained, configs()[0]);
+  std::vector<engine::StepResult> results;
+  const NamedTensors want = trained(alone, 3, results);
+  auto world = parallel::make_threads(2, parallel::kTestTimeoutSeconds);
+  for (auto& rank : world) {
+    rank = parallel::make_staged(std::move(rank),
+                                 {.every_tensor = device().is_cpu(), .piece_bytes = 2000});
+  }
+  const auto play = [&](parallel::Communicator& communicator) {
+    model::Decoder decoder = on_device(model::WeightUse::kTrained, configs()[0]);
+    engine::TrainEngine engine(decoder, communicator, kAdamw, 1.0);
+    for (int i = 0; i < 3; ++i) {
+      engine.step(
+          1, [&](std::size_t) { return loss_of(decoder) * 0.01; }, 1e-2);
+    }
+    expect_same(engine.state(), want, 10 * tolerance());
+  };
+  parallel::rethrow_first(parallel::outcomes_of_world(world, play));
 }
 
 TEST_P(DeviceTraining, AStateMovesBetweenDevices) {
