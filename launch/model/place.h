@@ -26,8 +26,8 @@ struct Place {
 // GPU that cannot be used is warned about. A rank takes the device of its number among the ranks of
 // its machine; more ranks than devices share them. The type that `auto` means is bfloat16 when the
 // place multiplies it natively. `deterministic` makes torch choose the GPU operations that give the
-// same bits. Call before anything else uses torch. Throws ConfigError that begins with `where` (the
-// key or option that asked): cuda without a usable GPU, bfloat16 on one that has none.
+// same bits. Call before anything asks torch for CUDA. Throws ConfigError that begins with `where`
+// (the key or option that asked): cuda without a usable GPU, bfloat16 on one that has none.
 Place choose_place(Device wanted, Dtype dtype, bool deterministic, const std::string& where);
 Place choose_place(const RunSection& run);
 
