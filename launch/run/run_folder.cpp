@@ -100,7 +100,7 @@ RunFolder::RunFolder(parallel::Communicator& communicator, const RunConfig& conf
 void RunFolder::take_up(const RunConfig& config, const Options& options) {
   const std::string settings_file = path_ + "/run.json";
   try {
-    if (options.overwrite && fs::exists(settings_file)) fs::remove_all(path_);
+    if (options.overwrite && fs::exists(settings_file)) set_aside();
     fs::create_directories(path_);
   } catch (const fs::filesystem_error& error) {
     throw DataError(fmt::format("{}: got {}, want a folder that can be written", path_,
@@ -133,6 +133,15 @@ void RunFolder::take_up(const RunConfig& config, const Options& options) {
   write_file_atomically(settings_file, Json{{"settings", settings_}}.dump(2) + "\n");
   write_file_atomically(path_ + "/config.resolved.yaml",
                         resolved_config(config, communicator_.size()));
+}
+
+// What an earlier overwriting run has set aside is older and stays; its own start goes.
+void RunFolder::set_aside() const {
+  if (fs::exists(replaced_folder())) {
+    fs::remove_all(path_);
+  } else {
+    fs::rename(path_, replaced_folder());
+  }
 }
 
 const StageRecord* RunFolder::find(const std::string& stage) const {
@@ -169,6 +178,9 @@ void RunFolder::undo() {
     fs::remove(path_ + "/" + name, ignored);
   }
   fs::remove(path_, ignored);  // unless others have put something into it
+  if (!fs::exists(path_, ignored) && fs::exists(replaced_folder(), ignored)) {
+    fs::rename(replaced_folder(), path_, ignored);
+  }
 }
 
 void RunFolder::finish(const StageRecord& record) {
@@ -178,6 +190,7 @@ void RunFolder::finish(const StageRecord& record) {
     fs::remove_all(stage_folder(record.name));
     fs::rename(unfinished_folder(record.name), stage_folder(record.name));
     write_summary();
+    fs::remove_all(replaced_folder());
   });
 }
 

@@ -47,13 +47,17 @@ class RunFolder {
   // Renames the stage's folder into place and adds the record to summary.json.
   void finish(const StageRecord& record);
   // After bad input: a folder that this process has made goes again, unless something was trained
-  // in it, so that the corrected run may take it. Rank 0 acts.
+  // in it, so that the corrected run may take it; a run that it was to overwrite comes back. Rank 0
+  // acts.
   void undo();
   // Points `final` to a stage's folder.
   void link_final(const std::string& stage);
 
  private:
   void take_up(const RunConfig& config, const Options& options);
+  // The run that is being overwritten waits there until a stage of the new one is done.
+  std::string replaced_folder() const { return path_ + ".replaced"; }
+  void set_aside() const;
   void write_summary() const;
 
   parallel::Communicator& communicator_;

@@ -40,6 +40,7 @@ class Loop {
       save_is_due_ = save_is_due_ || (config_.save_steps > 0 && step_ % config_.save_steps == 0);
     }
     context_.progress.end();
+    if (source_.at_boundary(step_)) save();
     result_.steps = total_;
     return result_;
   }

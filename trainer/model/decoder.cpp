@@ -101,8 +101,7 @@ TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets)
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  at::NoGradGuard no_grad;
-  return at::mm(hidden, output_head().compute.t());
+  return row_product(hidden, output_head().compute);
 }
 
 std::vector<TrainedLeaf> Decoder::trained_leaves() const {

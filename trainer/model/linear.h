@@ -36,6 +36,10 @@ struct Linear {
   Adapter adapter;     // rank 0 = none
 };
 
+// x w^T without a gradient: x [rows, in], w [out, in] -> [rows, out]. A few rows of float32 on a
+// CPU, as in decoding, are multiplied without packing w, which a library would do in every call.
+at::Tensor row_product(const at::Tensor& x, const at::Tensor& w);
+
 // x [tokens, in] compute -> [tokens, out] compute. `use_adapter` false gives the frozen base, which
 // is the reference policy. `dropout_seed` selects the dropout mask; it is not read when dropout is
 // 0 or gradients are off.

@@ -11,25 +11,46 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+// The values of the norm; rstd [tokens] is what backward needs besides the sum.
+ResidualNorm norm_forward(const at::Tensor& residual, const at::Tensor& delta,
+                          const at::Tensor& weight, double eps, at::ScalarType compute,
+                          at::Tensor& rstd) {
+  const std::int64_t rows = residual.size(0);
+  const std::int64_t width = residual.size(1);
+  const at::Tensor in = residual.contiguous();
+  const at::Tensor add = delta.defined() ? delta.contiguous() : delta;
+  const at::Tensor sum = delta.defined() ? at::empty_like(in) : in;
+  const at::Tensor normed = at::empty({rows, width}, in.options().dtype(compute));
+  rstd = at::empty({rows}, in.options());
+  with_kernels(compute, [&](const auto& table, auto x) {
+    using X = decltype(x);
+    at::parallel_for(0, rows, grain(width), [&](std::int64_t begin, std::int64_t end) {
+      table.add_rms_norm(raw<float>(in), raw<X>(add), raw<float>(weight), static_cast<float>(eps),
+                         raw<float>(sum), raw<X>(normed), raw<float>(rstd), begin, end, width);
+    });
+  });
+  return {sum, normed};
+}
+
+at::Tensor swiglu_forward(const at::Tensor& in) {
+  const std::int64_t inner = in.size(1) / 2;
+  at::Tensor out = at::empty({in.size(0), inner}, in.options());
+  with_kernels(in.scalar_type(), [&](const auto& table, auto type) {
+    using X = decltype(type);
+    at::parallel_for(0, in.size(0), grain(inner), [&](std::int64_t begin, std::int64_t end) {
+      table.swiglu(raw<X>(in), raw<X>(out), begin, end, inner);
+    });
+  });
+  return out;
+}
+
 struct AddRmsNorm : Function<AddRmsNorm> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& residual,
                                const std::optional<at::Tensor>& maybe_delta,
                                const at::Tensor& weight, double eps, at::ScalarType compute) {
     const at::Tensor delta = maybe_delta.value_or(at::Tensor());
-    const std::int64_t rows = residual.size(0);
-    const std::int64_t width = residual.size(1);
-    const at::Tensor in = residual.contiguous();
-    const at::Tensor add = delta.defined() ? delta.contiguous() : delta;
-    at::Tensor sum = delta.defined() ? at::empty_like(in) : in;
-    at::Tensor normed = at::empty({rows, width}, in.options().dtype(compute));
-    at::Tensor rstd = at::empty({rows}, in.options());
-    with_kernels(compute, [&](const auto& table, auto x) {
-      using X = decltype(x);
-      at::parallel_for(0, rows, grain(width), [&](std::int64_t begin, std::int64_t end) {
-        table.add_rms_norm(raw<float>(in), raw<X>(add), raw<float>(weight), static_cast<float>(eps),
-                           raw<float>(sum), raw<X>(normed), raw<float>(rstd), begin, end, width);
-      });
-    });
+    at::Tensor rstd;
+    auto [sum, normed] = norm_forward(residual, delta, weight, eps, compute, rstd);
     ctx->save_for_backward({sum, rstd, weight});
     ctx->saved_data["delta"] = delta.defined() && delta.requires_grad();
     ctx->saved_data["weight"] = weight.requires_grad();
@@ -75,17 +96,8 @@ struct AddRmsNorm : Function<AddRmsNorm> {
 struct SwiGlu : Function<SwiGlu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate_up) {
     const at::Tensor in = gate_up.contiguous();
-    const std::int64_t rows = in.size(0);
-    const std::int64_t inner = in.size(1) / 2;
-    at::Tensor out = at::empty({rows, inner}, in.options());
-    with_kernels(in.scalar_type(), [&](const auto& table, auto type) {
-      using X = decltype(type);
-      at::parallel_for(0, rows, grain(inner), [&](std::int64_t begin, std::int64_t end) {
-        table.swiglu(raw<X>(in), raw<X>(out), begin, end, inner);
-      });
-    });
     ctx->save_for_backward({in});
-    return out;
+    return swiglu_forward(in);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -107,10 +119,17 @@ struct SwiGlu : Function<SwiGlu> {
 
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute) {
+  if (!at::GradMode::is_enabled()) {
+    at::Tensor rstd;
+    return norm_forward(residual, delta, weight, eps, compute, rstd);
+  }
   const auto out = AddRmsNorm::apply(residual, maybe(delta), weight, eps, compute);
   return {out[0], out[1]};
 }
 
-at::Tensor swiglu(const at::Tensor& gate_up) { return SwiGlu::apply(gate_up); }
+at::Tensor swiglu(const at::Tensor& gate_up) {
+  if (!at::GradMode::is_enabled()) return swiglu_forward(gate_up.contiguous());
+  return SwiGlu::apply(gate_up);
+}
 
 }  // namespace limbic::model

@@ -19,8 +19,11 @@ endfunction()
 
 limbic_imported(Torch::c10 "${LIMBIC_TORCH}/lib/libc10.so")
 limbic_imported(Torch::cpu "${LIMBIC_TORCH}/lib/libtorch_cpu.so")
-target_link_libraries(Torch::cpu INTERFACE Torch::c10)
-target_compile_options(Torch::cpu INTERFACE
+# at::parallel_for is a template that runs serially where OpenMP is off at compile time. Its runtime
+# is the wheel's own, never a second one: so -fopenmp when compiling, but not when linking.
+limbic_imported(Torch::gomp "${LIMBIC_TORCH}/lib/libgomp.so.1")
+target_link_libraries(Torch::cpu INTERFACE Torch::c10 Torch::gomp)
+target_compile_options(Torch::cpu INTERFACE -fopenmp
   "SHELL:-idirafter ${LIMBIC_TORCH}/include"
   "SHELL:-idirafter ${LIMBIC_TORCH}/include/torch/csrc/api/include")
 target_link_options(Torch::cpu INTERFACE "-Wl,-rpath,${LIMBIC_TORCH}/lib"

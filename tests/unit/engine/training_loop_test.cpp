@@ -155,14 +155,23 @@ TEST_F(TrainingLoop, RunsEveryStepOnceAndLogs) {
 
 TEST_F(TrainingLoop, SavesEverySoManySteps) {
   live("run", 1, config_of(4));
-  EXPECT_THAT(saved("run"), ElementsAre(4, 8));
+  EXPECT_THAT(saved("run"), ElementsAre(4, 8, 9));
   live("never", 1, config_of(0));
-  EXPECT_THAT(saved("never"), ElementsAre());
+  EXPECT_THAT(saved("never"), ElementsAre(9));
+}
+
+// Killed after the last step and before its result was written: no step runs again.
+TEST_F(TrainingLoop, TheLastStepIsSaved) {
+  const Outcome whole = live("run", 1, config_of(4));
+  const Outcome again = live("run", 1, config_of(4));
+  EXPECT_THAT(again.steps, ElementsAre());
+  EXPECT_TRUE(same_weights(again, whole));
+  EXPECT_EQ(again.result.metrics, whole.result.metrics);
 }
 
 TEST_F(TrainingLoop, SavesWaitForTheBoundary) {
   live("run", 1, config_of(2), [](TestRun&, CountingSource& source) { source.boundary = 3; });
-  EXPECT_THAT(saved("run"), ElementsAre(3, 6));
+  EXPECT_THAT(saved("run"), ElementsAre(3, 6, 9));
 }
 
 TEST_F(TrainingLoop, AStopRequestSavesAndTheNextRunGoesOn) {
@@ -194,7 +203,7 @@ TEST_F(TrainingLoop, AKilledRunEndsAsAnUndisturbedOne) {
   std::filesystem::resize_file(folder_.file("run/checkpoints/stage/step-00000006/state.json"), 5);
   const Outcome again = live("run", 2, config_of(3));
   EXPECT_THAT(again.steps, ElementsAre(3, 4, 5, 6, 7, 8));
-  EXPECT_THAT(saved("run"), ElementsAre(3, 6));
+  EXPECT_THAT(saved("run"), ElementsAre(3, 6, 9));
   ASSERT_EQ(again.weights.size(), whole.weights.size());
   for (std::size_t i = 0; i < whole.weights.size(); ++i) {
     EXPECT_TRUE(at::allclose(again.weights[i], whole.weights[i], 1e-5, 1e-6));
@@ -222,7 +231,7 @@ TEST_F(TrainingLoop, NothingIsSavedBeforeTheFirstStep) {
 
 TEST_F(TrainingLoop, ResumesFromTheFolderItIsTold) {
   const Outcome whole = live("run", 1, config_of(2));
-  EXPECT_THAT(saved("run"), ElementsAre(2, 4, 6, 8));
+  EXPECT_THAT(saved("run"), ElementsAre(2, 4, 6, 8, 9));
   const Outcome again = live("other", 1, config_of(0), [&](TestRun& run, CountingSource&) {
     run.context.resume_from = folder_.file("run/checkpoints/stage/step-00000004");
   });

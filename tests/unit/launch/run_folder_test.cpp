@@ -151,6 +151,35 @@ TEST_F(RunFolderTest, UndoTakesBackAFolderInWhichNothingWasTrained) {
   EXPECT_TRUE(fs::exists(folder_ + "/run.json"));
 }
 
+TEST_F(RunFolderTest, UndoBringsBackTheRunThatWasToBeOverwritten) {
+  {
+    RunFolder folder = open();
+    finish_stage(folder, "s", 3);
+  }
+  {
+    RunFolder folder = open({"run.seed=3"}, {.overwrite = true});
+    folder.begin("s");
+    folder.undo();
+  }
+  EXPECT_NE(open().find("s"), nullptr);
+  // Killed instead, and begun once more: the old run is still the one that comes back.
+  open({"run.seed=3"}, {.overwrite = true});
+  open({"run.seed=4"}, {.overwrite = true}).undo();
+  EXPECT_NE(open().find("s"), nullptr);
+  EXPECT_FALSE(fs::exists(folder_ + ".replaced"));
+}
+
+TEST_F(RunFolderTest, AFinishedStageEndsTheRunThatWasOverwritten) {
+  {
+    RunFolder folder = open();
+    finish_stage(folder, "s", 3);
+  }
+  RunFolder folder = open({"run.seed=3"}, {.overwrite = true});
+  EXPECT_TRUE(fs::exists(folder_ + ".replaced/summary.json"));
+  finish_stage(folder, "s", 5);
+  EXPECT_FALSE(fs::exists(folder_ + ".replaced"));
+}
+
 TEST_F(RunFolderTest, UndoSparesTheFilesOfOthers) {
   RunFolder folder = open();
   write_file_atomically(folder_ + "/notes.txt", "n");

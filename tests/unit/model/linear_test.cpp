@@ -107,6 +107,29 @@ TEST(ApplyLinear, DropoutKeepsTheMeanAndItsGradientFollowsTheMask) {
               (out.detach().to(at::kDouble).sum() - bias.to(at::kDouble)).item<double>(), 1.0);
 }
 
+// Decoding takes its own way without gradients, and a kernel of its own for a few rows.
+TEST(ApplyLinear, WithoutGradientsTheValuesAreTheSame) {
+  for (const std::int64_t rows : {1, 6, 16, 70}) {
+    Linear linear;
+    linear.parts = {{"q", 0, 512, true}};
+    linear.compute = wave({512, 520}, 0.1);
+    linear.bias = wave({512}, 0.2);
+    linear.adapter = {.rank = 2,
+                      .scale = 1.5,
+                      .dropout = 0.25,
+                      .a = wave({2, 520}, 0.3),
+                      .b = wave({512, 2}, 0.4)};
+    const at::Tensor x = wave({rows, 520}, 0.5);
+    const at::NoGradGuard no_grad;
+    const at::Tensor base = at::mm(x, linear.compute.t()) + linear.bias;
+    const at::Tensor low = at::mm(at::mm(x, linear.adapter.a.t()), linear.adapter.b.t());
+    EXPECT_TRUE(at::allclose(apply_linear(linear, x, false, 3), base, 1e-4, 1e-4)) << rows;
+    EXPECT_TRUE(at::allclose(apply_linear(linear, x, true, 3), base + low * 1.5, 1e-4, 1e-4))
+        << rows;
+    EXPECT_TRUE(at::allclose(row_product(x, linear.compute), base - linear.bias, 1e-4, 1e-4));
+  }
+}
+
 TEST(ApplyLinear, Bfloat16StaysNearFloat32) {
   const Linear wide = fused(false);
   Linear narrow = fused(false);

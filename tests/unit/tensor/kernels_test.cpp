@@ -55,6 +55,31 @@ TEST(KernelSets, NormAndSwigluAgreeWithAten) {
   }
 }
 
+TEST(KernelSets, ProductsOfFewRowsAgreeWithFloat64) {
+  struct Case {
+    std::int64_t rows, depth, out;
+  };
+  for (const Case& c : {Case{1, 1, 1}, Case{7, 33, 5}, Case{16, 64, 30}, Case{21, 600, 29},
+                        Case{64, 300, 12}, Case{70, 17, 3}}) {
+    const at::Tensor x = wave({c.rows, c.depth + 3}, 0.2).slice(1, 0, c.depth);
+    const at::Tensor w = wave({c.out, c.depth}, 0.9);
+    const at::Tensor want = at::mm(x.to(at::kDouble), w.to(at::kDouble).t());
+    for (const Kernels* set : sets()) {
+      at::Tensor turned = at::full({c.depth, set->few_rows_padded(c.rows)}, NAN);
+      set->turn_rows(raw(x), x.stride(0), c.rows, 0, c.depth / 2, raw(turned));
+      set->turn_rows(raw(x), x.stride(0), c.rows, c.depth / 2, c.depth, raw(turned));
+      at::Tensor y = at::full({c.rows, c.out + 2}, NAN);
+      const FewRowsProduct job{raw(turned), raw(w), raw(y), y.size(1), c.rows, c.depth};
+      set->few_rows_product(job, 0, c.out / 3);
+      set->few_rows_product(job, c.out / 3, c.out);
+      const at::Tensor got = y.slice(1, 0, c.out).to(at::kDouble);
+      EXPECT_LT((got - want).abs().max().item<double>(), 2e-6 * static_cast<double>(9 * c.depth))
+          << set->name << " " << c.rows << " " << c.depth << " " << c.out;
+      EXPECT_TRUE(y.slice(1, c.out).isnan().all().item<bool>());
+    }
+  }
+}
+
 TEST(KernelSets, RowStatsAgreeWithAten) {
   constexpr std::int64_t kRows = 4, kVocabulary = 53;
   const at::Tensor logits = wave({kRows, kVocabulary}, 0.3) * 4;

@@ -3,6 +3,7 @@
 // the program.
 #include "trainer/tensor/kernels/kernels.h"
 
+#include "trainer/tensor/kernels/few_rows.h"
 #include "trainer/tensor/kernels/lanes.h"
 #include "trainer/tensor/kernels/packed_attention.h"
 
@@ -336,6 +337,9 @@ const Kernels LIMBIC_KERNEL_SET = {LIMBIC_STRING(LIMBIC_KERNEL_SET),
                                    table<float>(),
                                    table<Bf16>(),
                                    adamw,
+                                   few_rows_padded,
+                                   turn_rows,
+                                   few_rows_product,
                                    sum_of_squares,
                                    exp_shifted};
 

@@ -3,7 +3,7 @@
 //
 // Every function works on rows [begin, end), so the caller decides how rows are split over threads;
 // results do not depend on that split. "x" types: activations are float or bfloat16 (`Bf16`), all
-// arithmetic and all reductions are float. Matrix products are not here: ATen does them.
+// arithmetic and all reductions are float. Large matrix products are not here: ATen does them.
 #pragma once
 
 #include <cstddef>
@@ -79,6 +79,16 @@ struct DecodeAttention {
   float scale;
 };
 
+// A linear layer for few rows: y [rows, out] = x w^T, with x turned round by `turn_rows`.
+struct FewRowsProduct {
+  const float* turned;  // [depth, few_rows_padded(rows)]
+  const float* w;       // [out, depth]
+  float* y;             // rows y_row apart
+  std::int64_t y_row;
+  std::int64_t rows;
+  std::int64_t depth;
+};
+
 // What a row of logits says about one target token.
 struct RowStats {
   float log_sum_exp;
@@ -150,6 +160,12 @@ struct Kernels {
   ActivationKernels<Bf16> bf16;
   void (*adamw)(const AdamwStep& step, float* weight, const float* gradient, float* first_moment,
                 float* second_moment, std::int64_t begin, std::int64_t end);
+  std::int64_t (*few_rows_padded)(std::int64_t rows);
+  // Columns [begin, end) of x [rows, depth], its rows x_row apart.
+  void (*turn_rows)(const float* x, std::int64_t x_row, std::int64_t rows, std::int64_t begin,
+                    std::int64_t end, float* turned);
+  // Columns [begin, end) of y.
+  void (*few_rows_product)(const FewRowsProduct& job, std::int64_t begin, std::int64_t end);
   // Double-precision sum of squares.
   double (*sum_of_squares)(const float* values, std::int64_t begin, std::int64_t end);
   // exp(values - shift) into out; returns the sum.
