@@ -1,6 +1,7 @@
 #include "launch/exit_code.h"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -23,6 +24,11 @@ Failure failure_of(const std::exception_ptr& error) {
     return {kExitUserError, one_line(e.what())};
   } catch (const Error& e) {  // CommError, RemoteError
     return {kExitLostContact, one_line(e.what())};
+  } catch (const c10::OutOfMemoryError& e) {
+    return {kExitUserError,
+            fmt::format("GPU: got no memory, want smaller batches (per_device_train_batch_size or "
+                        "max_tokens_per_batch, generation_batch_size): {}",
+                        one_line(e.what_without_backtrace()))};
   } catch (const c10::Error& e) {
     return {kExitBug, "internal: " + one_line(e.what_without_backtrace())};
   } catch (const std::bad_alloc&) {

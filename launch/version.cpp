@@ -4,7 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <mpi.h>
 
-#include "launch/model/gpu.h"
+#include "trainer/device/gpu.h"
 
 namespace limbic::launch {
 
@@ -24,7 +24,7 @@ std::vector<std::pair<std::string, std::string>> versions() {
 std::string version_text() {
   std::string text;
   for (const auto& [name, version] : versions()) text += fmt::format("{} {}\n", name, version);
-  const GpuReport gpus = find_gpus();
+  const device::GpuReport gpus = device::find_gpus();
   text += gpus.devices > 0 ? fmt::format("GPUs {}\n", gpus.devices)
                            : fmt::format("GPUs none: {}\n", gpus.reason);
   return text;

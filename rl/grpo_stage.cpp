@@ -164,7 +164,8 @@ at::Tensor GrpoSource::loss_of(const MicroBatch& micro, const StepTotals& totals
   const model::TokenScores scores =
       engine::score_targets(context_.decoder, micro.batch, {.dropout_seed = dropout_seed}).scores;
   std::vector<float> advantages, lengths, sampled, old;
-  const at::Tensor now = scores.logprobs.detach().contiguous();
+  const at::Device device = context_.decoder.device();
+  const at::Tensor now = scores.logprobs.detach().cpu().contiguous();
   std::size_t token = 0;
   for (const std::size_t i : micro.members) {
     Trajectory& t = rollout_.trajectories[i];
@@ -179,10 +180,10 @@ at::Tensor GrpoSource::loss_of(const MicroBatch& micro, const StepTotals& totals
     old.insert(old.end(), t.old_logprobs.begin(), t.old_logprobs.end());
   }
   PolicyInputs inputs{.logprobs = scores.logprobs,
-                      .old_logprobs = old.empty() ? at::Tensor() : at::tensor(old),
+                      .old_logprobs = old.empty() ? at::Tensor() : at::tensor(old).to(device),
                       .ref_logprobs = {},
-                      .advantages = at::tensor(advantages),
-                      .lengths = at::tensor(lengths)};
+                      .advantages = at::tensor(advantages).to(device),
+                      .lengths = at::tensor(lengths).to(device)};
   if (config_.loss.beta > 0.0) inputs.ref_logprobs = reference_logprobs(micro.batch);
   const PolicyLoss out = policy_loss(inputs, totals, config_.loss);
   const at::Tensor difference = (now - at::tensor(sampled)).abs();

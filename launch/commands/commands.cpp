@@ -9,6 +9,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                      "file that replaces the folder's chat template");
   const std::map<std::string, Dtype> dtypes = {
       {"auto", Dtype::kAuto}, {"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBfloat16}};
+  const std::map<std::string, Device> devices = {
+      {"auto", Device::kAuto}, {"cpu", Device::kCpu}, {"cuda", Device::kCuda}};
+  command.add_option("--device", options.device, "auto, cpu or cuda; auto = a GPU where one is")
+      ->transform(CLI::CheckedTransformer(devices));
   command.add_option("--dtype", options.dtype, "compute type: auto, float32 or bfloat16")
       ->transform(CLI::CheckedTransformer(dtypes));
   command.add_option("--threads", options.threads, "threads; 0 = OMP_NUM_THREADS, else all cores")

@@ -27,7 +27,7 @@ void add_inspect(CLI::App& app, Chosen chosen);
 void add_data(CLI::App& app, Chosen chosen);
 void add_checkpoint(CLI::App& app, Chosen chosen);
 
-// --model, --adapter, --chat-template, --dtype, --threads.
+// --model, --adapter, --chat-template, --device, --dtype, --threads.
 void add_model_options(CLI::App& command, ModelOptions& options);
 // The lines of --help behind the options.
 void add_example(CLI::App& command, const std::string& example);

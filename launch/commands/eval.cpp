@@ -61,11 +61,11 @@ class EvalCommand {
   }
 
   void load() {
+    const Place place = choose_place(config_.run);
     text_ = std::make_unique<Text>(load_text(config_.model.path, config_.model.chat_template));
-    decoder_ =
-        load_decoder(config_.model.path, config_.model.init,
-                     static_cast<std::uint64_t>(config_.run.seed), compute_type(config_.run.dtype),
-                     pick_device(config_.run.device), model::WeightUse::kFrozen);
+    decoder_ = load_decoder(config_.model.path, config_.model.init,
+                            static_cast<std::uint64_t>(config_.run.seed), place.compute,
+                            place.device, model::WeightUse::kFrozen);
     if (!config_.model.adapter.empty()) {
       model::load_adapter(*decoder_, config_.model.adapter, false);
     }

@@ -43,15 +43,19 @@ Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
   return out;
 }
 
-void show_memory(const Parameters& parameters, const RunConfig& config, int world) {
-  const bool bf16 = compute_type(config.run.dtype) == at::kBFloat16;
+void show_memory(const Parameters& parameters, const RunConfig& config, const Place& place,
+                 int world) {
+  const bool bf16 = place.compute == at::kBFloat16;
   const double mb = 1.0 / (1024.0 * 1024.0);
   const auto model = static_cast<double>(parameters.model);
   const auto trained = static_cast<double>(parameters.trained);
   const double share = config.parallel.zero_stage > 0 ? world : 1.0;
   const double compute = bf16 ? model * 2 : (config.lora ? model * 4 : 0.0);
-  std::cout << fmt::format("compute    {} ({} thread{} per rank)\n", bf16 ? "bfloat16" : "float32",
-                           at::get_num_threads(), at::get_num_threads() == 1 ? "" : "s");
+  const std::string where = place.device.is_cpu()
+                                ? fmt::format("{} thread{} per rank", at::get_num_threads(),
+                                              at::get_num_threads() == 1 ? "" : "s")
+                                : fmt::format("{} {}", place.device.str(), place.name);
+  std::cout << fmt::format("compute    {} ({})\n", bf16 ? "bfloat16" : "float32", where);
   std::cout << fmt::format("parameters {} in the model, {} trained ({:.2f} %)\n", parameters.model,
                            parameters.trained, 100.0 * trained / model);
   std::cout << fmt::format(
@@ -84,8 +88,8 @@ class Inspection {
       : config_(config),
         world_(world),
         text_(load_text(config.model.path, config.model.chat_template)),
-        decoder_(model::ModelConfig::load(config.model.path), compute_type(config.run.dtype),
-                 pick_device(config.run.device)),
+        place_(choose_place(config.run)),
+        decoder_(model::ModelConfig::load(config.model.path), place_.compute, at::kCPU),
         communicator_(parallel::make_local()),
         datasets_(config) {}
 
@@ -93,7 +97,7 @@ class Inspection {
     std::cout << fmt::format("run        {} -> {}\nmodel      {} ({})\nranks      {}\n",
                              config_.run.name, config_.output(), config_.model.path,
                              decoder_.config().architecture, world_);
-    show_memory(count_parameters(decoder_, config_), config_, world_);
+    show_memory(count_parameters(decoder_, config_), config_, place_, world_);
     for (const StageConfig& stage : config_.stages) show_stage(stage);
   }
 
@@ -153,7 +157,8 @@ class Inspection {
   const RunConfig& config_;
   int world_;
   Text text_;
-  model::Decoder decoder_;
+  Place place_;
+  model::Decoder decoder_;  // its shapes; no weights
   std::unique_ptr<parallel::Communicator> communicator_;
   DatasetStore datasets_;
   metrics::MetricsLog silent_{"", false};

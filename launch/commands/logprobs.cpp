@@ -37,7 +37,7 @@ std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<Ro
   std::vector<float> values;
   if (batch.loss_tokens > 0) {
     const at::Tensor scores =
-        engine::score_targets(*model.decoder, batch, {}).scores.logprobs.contiguous();
+        engine::score_targets(*model.decoder, batch, {}).scores.logprobs.cpu().contiguous();
     values.assign(scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel());
   }
   std::vector<NewFields> fields;

@@ -6,6 +6,7 @@
 #include "launch/run/world.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
+#include "trainer/parallel/collectives.h"
 
 namespace limbic::launch {
 namespace {
@@ -44,7 +45,9 @@ int train(const TrainOptions& options) {
       if (world.communicator().rank() == 0) inspect(config, world.communicator().size());
       return;
     }
-    run_pipeline(config, world.communicator(), pipeline_options(options), stop);
+    Place place;
+    parallel::together(world.communicator(), [&] { place = choose_place(config.run); });
+    run_pipeline(config, place, world.communicator(), pipeline_options(options), stop);
   });
 }
 

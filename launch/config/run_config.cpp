@@ -91,14 +91,18 @@ void describe(Fields& f, RunSection& c) {
   f.field("name", c.name, "name of the run: letters, digits, . _ -");
   f.field("output", c.output, "folder for everything that the run leaves; empty = runs/NAME");
   f.field("seed", c.seed, "seed of every random choice", Bounds::at_least(0));
-  f.field("deterministic", c.deterministic,
-          "the same bits for the same seed, config and world size; false is not faster on a CPU");
+  f.field(
+      "deterministic", c.deterministic,
+      "the same bits for the same seed, config, world size and device; false is not faster on a "
+      "CPU");
   f.choice("device", c.device,
            {{Device::kAuto, "auto"}, {Device::kCpu, "cpu"}, {Device::kCuda, "cuda"}},
-           "auto takes a GPU when a driver and a device are there");
-  describe_dtype(f, c.dtype,
-                 "compute type; auto = bfloat16 on processors that have it. Trained weights, LoRA "
-                 "and moments stay float32");
+           "auto takes a GPU when a driver, a device and liblimbic_cuda.so beside the binary are "
+           "there; ranks take the devices of their machine in turn");
+  describe_dtype(
+      f, c.dtype,
+      "compute type; auto = bfloat16 on processors and GPUs that have it. Trained weights, LoRA "
+      "and moments stay float32");
   f.field("threads", c.threads, "per rank; 0 = OMP_NUM_THREADS, else cores / local ranks",
           Bounds::between(0, 1024));
   if (f.reading() && !is_plain_name(c.name)) {

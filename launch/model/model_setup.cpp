@@ -6,10 +6,8 @@
 #include <filesystem>
 #include <thread>
 
-#include "launch/model/gpu.h"
 #include "trainer/base/error.h"
 #include "trainer/model/lora.h"
-#include "trainer/tensor/kernels/kernels.h"
 
 namespace limbic::launch {
 namespace {
@@ -20,21 +18,7 @@ std::int64_t number_from_environment(const char* name) {
   return std::strtoll(text, nullptr, 10);
 }
 
-std::int64_t local_ranks() {
-  for (const char* name :
-       {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}) {
-    const std::int64_t count = number_from_environment(name);
-    if (count > 0) return count;
-  }
-  return 1;
-}
-
 }  // namespace
-
-at::ScalarType compute_type(Dtype dtype) {
-  if (dtype == Dtype::kAuto) return kernels::cpu_has_bf16() ? at::kBFloat16 : at::kFloat;
-  return dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
-}
 
 void set_threads(std::int64_t wanted) {
   std::int64_t threads = wanted;
@@ -44,17 +28,6 @@ void set_threads(std::int64_t wanted) {
         1, static_cast<std::int64_t>(std::thread::hardware_concurrency()) / local_ranks());
   }
   at::set_num_threads(static_cast<int>(threads));
-}
-
-at::Device pick_device(Device device) {
-  if (device == Device::kCuda) {
-    const GpuReport gpus = find_gpus();
-    throw ConfigError(
-        gpus.devices == 0
-            ? fmt::format("run.device: got cuda, want a GPU; this machine has {}", gpus.reason)
-            : "run.device: got cuda, want cpu or auto; this version computes on the CPU only");
-  }
-  return at::kCPU;
 }
 
 Text load_text(const std::string& folder, const std::string& chat_template) {
@@ -80,9 +53,10 @@ std::unique_ptr<model::Decoder> load_decoder(const std::string& folder, Init ini
 
 LoadedModel load_model(const ModelOptions& options) {
   set_threads(options.threads);
+  const Place place = choose_place(options.device, options.dtype, true, "--device");
   LoadedModel loaded{load_text(options.model, options.chat_template), nullptr};
-  loaded.decoder = load_decoder(options.model, Init::kPretrained, 0, compute_type(options.dtype),
-                                at::kCPU, model::WeightUse::kFrozen);
+  loaded.decoder = load_decoder(options.model, Init::kPretrained, 0, place.compute, place.device,
+                                model::WeightUse::kFrozen);
   if (!options.adapter.empty()) model::load_adapter(*loaded.decoder, options.adapter, false);
   return loaded;
 }

@@ -7,19 +7,14 @@
 #include "data/template/chat_template.h"
 #include "data/tokenizer/tokenizer.h"
 #include "launch/config/run_config.h"
+#include "launch/model/place.h"
 #include "trainer/model/decoder.h"
 #include "trainer/model/weights.h"
 
 namespace limbic::launch {
 
-// The compute type that `auto` means here: bfloat16 when the processor multiplies it natively.
-at::ScalarType compute_type(Dtype dtype);
-
 // Threads of this process: `wanted`, else OMP_NUM_THREADS, else cores / local ranks.
 void set_threads(std::int64_t wanted);
-
-// Throws DataError (folder, weights), ConfigError (a device that is not there).
-at::Device pick_device(Device device);
 
 struct Text {
   data::Tokenizer tokenizer;
@@ -38,6 +33,7 @@ struct ModelOptions {
   std::string model;
   std::string adapter;
   std::string chat_template;
+  Device device = Device::kAuto;
   Dtype dtype = Dtype::kAuto;
   std::int64_t threads = 0;
 };
@@ -46,7 +42,7 @@ struct LoadedModel {
   Text text;
   std::unique_ptr<model::Decoder> decoder;
 };
-// For inference: frozen weights, the adapter applied.
+// For inference: frozen weights, the adapter applied. Throws ConfigError, DataError.
 LoadedModel load_model(const ModelOptions& options);
 
 }  // namespace limbic::launch

@@ -31,9 +31,10 @@ std::string headline(const Json& metrics) {
 
 class Pipeline {
  public:
-  Pipeline(const RunConfig& config, parallel::Communicator& communicator,
+  Pipeline(const RunConfig& config, const Place& place, parallel::Communicator& communicator,
            const PipelineOptions& options, const std::atomic<bool>& stop_requested)
       : config_(config),
+        place_(place),
         communicator_(communicator),
         text_(load_text(config.model.path, config.model.chat_template)),
         datasets_(config),
@@ -42,6 +43,7 @@ class Pipeline {
         completions_(folder_.path() + "/completions.jsonl", communicator.rank() == 0),
         progress_(communicator.rank() == 0 && !options.quiet, isatty(STDERR_FILENO) != 0),
         state_{.config = config_,
+               .place = place_,
                .communicator = communicator_,
                .folder = folder_,
                .text = text_,
@@ -99,8 +101,11 @@ class Pipeline {
     record.steps = result.steps;
     record.tokens = result.tokens;
     record.metrics = result.metrics;
-    record.peak_rss_mb = static_cast<std::int64_t>(
-        parallel::max(communicator_, {static_cast<double>(peak_rss_mb())})[0]);
+    const std::vector<double> peaks = parallel::max(
+        communicator_,
+        {static_cast<double>(peak_rss_mb()), static_cast<double>(place_.peak_gpu_mb())});
+    record.peak_rss_mb = static_cast<std::int64_t>(peaks[0]);
+    record.peak_gpu_mb = static_cast<std::int64_t>(peaks[1]);
     record.lineage = lineage(stage, parent);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     record.wall_seconds = seconds.count();
@@ -118,6 +123,7 @@ class Pipeline {
   }
 
   const RunConfig& config_;
+  const Place& place_;
   parallel::Communicator& communicator_;
   Text text_;
   DatasetStore datasets_;
@@ -129,9 +135,9 @@ class Pipeline {
 
 }  // namespace
 
-void run_pipeline(const RunConfig& config, parallel::Communicator& communicator,
+void run_pipeline(const RunConfig& config, const Place& place, parallel::Communicator& communicator,
                   const PipelineOptions& options, const std::atomic<bool>& stop_requested) {
-  Pipeline(config, communicator, options, stop_requested).run();
+  Pipeline(config, place, communicator, options, stop_requested).run();
 }
 
 }  // namespace limbic::launch

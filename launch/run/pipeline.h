@@ -7,6 +7,7 @@
 #include <string>
 
 #include "launch/config/run_config.h"
+#include "launch/model/place.h"
 #include "launch/run/run_folder.h"
 #include "trainer/parallel/communicator.h"
 
@@ -20,7 +21,7 @@ struct PipelineOptions {
 };
 
 // Every rank must call. Throws Interrupted on a stop request; everything written stays usable.
-void run_pipeline(const RunConfig& config, parallel::Communicator& communicator,
+void run_pipeline(const RunConfig& config, const Place& place, parallel::Communicator& communicator,
                   const PipelineOptions& options, const std::atomic<bool>& stop_requested);
 
 }  // namespace limbic::launch

@@ -13,10 +13,15 @@ namespace {
 namespace fs = std::filesystem;
 
 Json to_json(const StageRecord& r) {
-  return {{"name", r.name},       {"type", r.type},
-          {"steps", r.steps},     {"wall_seconds", r.wall_seconds},
-          {"tokens", r.tokens},   {"peak_rss_mb", r.peak_rss_mb},
-          {"metrics", r.metrics}, {"lineage", r.lineage}};
+  return {{"name", r.name},
+          {"type", r.type},
+          {"steps", r.steps},
+          {"wall_seconds", r.wall_seconds},
+          {"tokens", r.tokens},
+          {"peak_rss_mb", r.peak_rss_mb},
+          {"metrics", r.metrics},
+          {"lineage", r.lineage},
+          {"peak_gpu_mb", r.peak_gpu_mb}};
 }
 
 StageRecord record_of(const Json& j) {
@@ -26,6 +31,7 @@ StageRecord record_of(const Json& j) {
           .wall_seconds = j.at("wall_seconds"),
           .tokens = j.at("tokens"),
           .peak_rss_mb = j.at("peak_rss_mb"),
+          .peak_gpu_mb = j.value("peak_gpu_mb", std::int64_t{0}),
           .metrics = j.at("metrics"),
           .lineage = j.at("lineage")};
 }

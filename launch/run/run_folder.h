@@ -18,6 +18,7 @@ struct StageRecord {
   double wall_seconds = 0.0;
   std::int64_t tokens = 0;
   std::int64_t peak_rss_mb = 0;  // largest memory of a rank so far
+  std::int64_t peak_gpu_mb = 0;  // the same of tensors on a GPU; 0 on the CPU
   Json metrics = Json::object();
   Json lineage = Json::object();
 };

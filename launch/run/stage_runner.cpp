@@ -61,9 +61,9 @@ class StageRunner {
 
   StageModel load_lora() {
     StageModel out;
-    const at::Device device = pick_device(config_.run.device);
-    out.decoder = load_decoder(config_.model.path, config_.model.init, model_seed(),
-                               compute_type(config_.run.dtype), device, model::WeightUse::kFrozen);
+    out.decoder =
+        load_decoder(config_.model.path, config_.model.init, model_seed(), state_.place.compute,
+                     state_.place.device, model::WeightUse::kFrozen);
     out.lora = *config_.lora;
     const std::string adapter =
         parent_.empty() ? config_.model.adapter : state_.folder.stage_folder(parent_);
@@ -78,8 +78,7 @@ class StageRunner {
 
   StageModel load_full() {
     StageModel out;
-    const at::Device device = pick_device(config_.run.device);
-    const at::ScalarType compute = compute_type(config_.run.dtype);
+    const auto& [device, compute] = std::tie(state_.place.device, state_.place.compute);
     const std::string folder =
         parent_.empty() ? config_.model.path : state_.folder.stage_folder(parent_);
     const Init init = parent_.empty() ? config_.model.init : Init::kPretrained;

@@ -28,6 +28,7 @@ class DatasetStore {
 // What all stages of a run share.
 struct RunState {
   const RunConfig& config;
+  const Place& place;
   parallel::Communicator& communicator;
   RunFolder& folder;
   Text& text;

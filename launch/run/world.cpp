@@ -44,8 +44,9 @@ void check_agreement(parallel::Communicator& communicator, const RunConfig& conf
 }  // namespace
 
 World::World()
-    : communicator_(parallel::started_by_mpi() ? parallel::make_mpi(kStartTimeoutSeconds)
-                                               : parallel::make_local()) {
+    : communicator_(parallel::make_staged(parallel::started_by_mpi()
+                                              ? parallel::make_mpi(kStartTimeoutSeconds)
+                                              : parallel::make_local())) {
   configure_log(communicator_->rank(), communicator_->size());
 }
 
@@ -66,8 +67,8 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
     }
     if (backend == Backend::kNccl) {
       throw ConfigError(path +
-                        ": parallel.backend: got nccl, want auto, local or mpi; this version "
-                        "computes on the CPU only");
+                        ": parallel.backend: got nccl, want auto, local or mpi; ranks on GPUs "
+                        "exchange by way of host memory in this version");
     }
   });
   check_agreement(*communicator_, config);

@@ -47,8 +47,11 @@ def stages(summary: dict) -> list[list[str]]:
     rows = [["stage", "steps", "seconds", "tokens", "peak memory"]]
     for stage in summary.get("stages", []):
         peak = stage.get("peak_rss_mb")
+        memory = "-" if peak is None else f"{peak:.0f} MB per rank"
+        if stage.get("peak_gpu_mb"):
+            memory += f", {stage['peak_gpu_mb']:.0f} MB on its GPU"
         rows.append([stage["name"], str(stage.get("steps") or "-"), f"{stage['wall_seconds']:.1f}",
-                     str(stage.get("tokens") or "-"), "-" if peak is None else f"{peak:.0f} MB per rank"])
+                     str(stage.get("tokens") or "-"), memory])
     rows.append(["all", "", f"{summary['wall_seconds']:.1f}", "", ""])
     return rows
 

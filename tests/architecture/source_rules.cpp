@@ -31,6 +31,8 @@ constexpr std::array kLayers = {
     Layer{"trainer/base", 0, false},
     Layer{"proto", 0, false},
     Layer{"trainer/tensor", 1, true},
+    Layer{"trainer/device", 2, true},
+    Layer{"trainer/cuda", 3, true},
     Layer{"trainer/optim", 2, true},
     Layer{"trainer/model", 2, true},
     Layer{"data", 2, false},

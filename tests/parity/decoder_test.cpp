@@ -1,5 +1,5 @@
-// The decoder against transformers and peft, family by family: golden/make_golden.py made the
-// files.
+// The decoder against transformers and peft, family by family, by the fused kernels and by the ATen
+// formulas: golden/make_golden.py made the files.
 #include "trainer/model/decoder.h"
 
 #include <gtest/gtest.h>
@@ -12,15 +12,18 @@
 namespace limbic {
 namespace {
 
-class DecoderParity : public ::testing::TestWithParam<const char*> {
+using Case = std::tuple<const char*, Math>;
+
+class DecoderParity : public ::testing::TestWithParam<Case> {
  protected:
   std::string folder() const {
-    return std::string(LIMBIC_SOURCE_DIR "/tests/parity/golden/") + GetParam();
+    return std::string(LIMBIC_SOURCE_DIR "/tests/parity/golden/") + std::get<0>(GetParam());
   }
   SafetensorsFile golden() const { return SafetensorsFile::open(folder() + "/golden.safetensors"); }
 
   model::Decoder load(model::WeightUse use, at::ScalarType type = at::kFloat) const {
-    model::Decoder decoder(model::ModelConfig::load(folder()), type, at::kCPU);
+    model::Decoder decoder(model::ModelConfig::load(folder()), type, at::kCPU,
+                           std::get<1>(GetParam()));
     model::load_weights(decoder, folder(), use);
     return decoder;
   }
@@ -144,9 +147,14 @@ TEST_P(DecoderParity, Bfloat16StaysNearFloat32) {
   EXPECT_LT(difference(score(decoder, file).logprobs, file.tensor("logprobs")), 0.5);
 }
 
+std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+  const auto& [family, math] = info.param;
+  return std::string(family) + (math == Math::kKernels ? "" : "_aten");
+}
 INSTANTIATE_TEST_SUITE_P(Families, DecoderParity,
-                         ::testing::Values("llama", "mistral", "qwen2", "qwen3"),
-                         [](const auto& family) { return std::string(family.param); });
+                         ::testing::Combine(::testing::Values("llama", "mistral", "qwen2", "qwen3"),
+                                            ::testing::Values(Math::kKernels, Math::kAten)),
+                         name_of);
 
 }  // namespace
 }  // namespace limbic

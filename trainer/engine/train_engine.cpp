@@ -27,7 +27,7 @@ TrainEngine::TrainEngine(model::Decoder& decoder, parallel::Communicator& commun
       sharded_(parallelism.zero_stage > 0 && communicator.size() > 1),
       elements_(total_elements(decoder)),
       shard_(sharded_ ? (elements_ + communicator.size() - 1) / communicator.size() : elements_),
-      optimizer_(adamw, shard_, decoder.device()) {
+      optimizer_(adamw, shard_, decoder.device(), decoder.math()) {
   at::NoGradGuard no_grad;
   const auto options = at::TensorOptions().dtype(at::kFloat).device(decoder.device());
   weights_ = at::zeros({sharded_ ? shard_ * communicator.size() : elements_}, options);
@@ -53,14 +53,14 @@ TrainEngine::TrainEngine(model::Decoder& decoder, parallel::Communicator& commun
 double TrainEngine::exchange_gradients() {
   if (sharded_) {
     communicator_.reduce_scatter_sum(gradients_, my_gradients_);
-    const double mine = optim::l2_norm(my_gradients_);
+    const double mine = optim::l2_norm(my_gradients_, decoder_.math());
     return std::sqrt(parallel::sum(communicator_, {mine * mine})[0]);
   }
   const std::int64_t bucket = std::max<std::int64_t>(1, parallelism_.bucket_bytes / 4);
   for (std::int64_t begin = 0; begin < elements_; begin += bucket) {
     communicator_.all_reduce_sum(gradients_.slice(0, begin, std::min(elements_, begin + bucket)));
   }
-  return optim::l2_norm(gradients_);
+  return optim::l2_norm(gradients_, decoder_.math());
 }
 
 void TrainEngine::update(double learning_rate, double gradient_scale) {

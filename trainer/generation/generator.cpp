@@ -4,6 +4,7 @@
 
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
+#include "trainer/generation/aten_sampler.h"
 
 namespace limbic::generation {
 namespace {
@@ -72,7 +73,8 @@ class Wave {
       seeds.push_back(
           derive_seed(prompts_[first_ + at / group].seed, "draw", at % group, position));
     }
-    const std::vector<Draw> draws = sample_rows(logits.cpu(), config_.sampling, seeds, {});
+    const auto sample = decoder_.math() == Math::kAten ? sample_rows_with_aten : sample_rows;
+    const std::vector<Draw> draws = sample(logits, config_.sampling, seeds, {});
     std::vector<std::int32_t> tokens;
     std::vector<std::int64_t> going;
     for (std::size_t i = 0; i < draws.size(); ++i) {

@@ -8,7 +8,6 @@
 
 #include "trainer/model/kernel_call.h"
 #include "trainer/model/ops.h"
-#include "trainer/model/reference_ops.h"
 
 namespace limbic::model {
 namespace {
@@ -285,7 +284,6 @@ std::vector<std::int64_t> families_or_single(const std::vector<std::int64_t>& fa
 
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
-  if (!qkv.is_cpu()) return reference::packed_attention(qkv, q_norm, k_norm, plan, tap);
   return PackedAttention::apply(qkv, maybe(q_norm), maybe(k_norm), plan, tap);
 }
 

@@ -134,6 +134,7 @@ at::Tensor turned_keys(const at::Tensor& keys, const std::vector<std::int64_t>& 
 
 at::Tensor Decoder::prefill(const PackedTokens& prompts, const ForwardOptions& options,
                             KeyValueCache& cache) const {
+  if (math_ == Math::kAten) return prefill_padded(prompts, options, cache);
   at::NoGradGuard no_grad;
   std::vector<KeyValueTap> taps(layers_.size());
   const at::Tensor hidden = run_layers(prompts, options, &taps);
@@ -162,6 +163,7 @@ at::Tensor Decoder::prefill(const PackedTokens& prompts, const ForwardOptions& o
 
 at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& options,
                            KeyValueCache& cache) const {
+  if (math_ == Math::kAten) return decode_padded(tokens, options, cache);
   at::NoGradGuard no_grad;
   const Step step = plan_step(cache, device_);
   check(step.longest <= config_.max_position_embeddings, "decode beyond the model's positions");

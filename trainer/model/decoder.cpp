@@ -4,11 +4,13 @@
 
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
+#include "trainer/model/aten/padded_rows.h"
 
 namespace limbic::model {
 
-Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device)
-    : config_(std::move(config)), compute_(compute), device_(device) {
+Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device, Math math)
+    : config_(std::move(config)), compute_(compute), device_(device), math_(math) {
+  check(device.is_cpu() || math == Math::kAten, "the fused kernels run on a CPU");
   layers_.resize(static_cast<std::size_t>(config_.num_hidden_layers));
   const std::vector<double> frequencies = rope_frequencies(config_.rope, config_.head_dim);
   const auto wide = at::TensorOptions().dtype(at::kDouble);
@@ -56,15 +58,18 @@ at::Tensor Decoder::embed(const at::Tensor& tokens) const {
 at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& options,
                                std::vector<KeyValueTap>* taps) const {
   check_lengths(batch);
-  const AttentionPlan plan{.heads = config_.num_attention_heads,
-                           .kv_heads = config_.num_key_value_heads,
-                           .head_dim = config_.head_dim,
-                           .eps = config_.rms_norm_eps,
-                           .cos = cos_,
-                           .sin = sin_,
-                           .positions = batch.positions,
-                           .offsets = batch.offsets,
-                           .families = batch.families};
+  const Operations& ops = operations(math_);
+  const AttentionPlan plan{
+      .heads = config_.num_attention_heads,
+      .kv_heads = config_.num_key_value_heads,
+      .head_dim = config_.head_dim,
+      .eps = config_.rms_norm_eps,
+      .cos = cos_,
+      .sin = sin_,
+      .positions = batch.positions,
+      .offsets = batch.offsets,
+      .families = batch.families,
+      .rows = math_ == Math::kAten ? pad_rows(batch.offsets, batch.families, device_) : nullptr};
   at::Tensor residual = embed(batch.tokens);
   at::Tensor delta;
   std::uint64_t use = 0;
@@ -73,15 +78,17 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
   };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    auto [sum, x] = add_rms_norm(residual, delta, layer.input_norm, config_.rms_norm_eps, compute_);
-    const at::Tensor attended = packed_attention(linear(layer.qkv, x), layer.q_norm, layer.k_norm,
-                                                 plan, taps == nullptr ? nullptr : &(*taps)[i]);
-    auto [after, y] = add_rms_norm(sum, linear(layer.output, attended), layer.attention_norm,
-                                   config_.rms_norm_eps, compute_);
+    auto [sum, x] =
+        ops.add_rms_norm(residual, delta, layer.input_norm, config_.rms_norm_eps, compute_);
+    const at::Tensor attended =
+        ops.packed_attention(linear(layer.qkv, x), layer.q_norm, layer.k_norm, plan,
+                             taps == nullptr ? nullptr : &(*taps)[i]);
+    auto [after, y] = ops.add_rms_norm(sum, linear(layer.output, attended), layer.attention_norm,
+                                       config_.rms_norm_eps, compute_);
     residual = after;
-    delta = linear(layer.down, swiglu(linear(layer.gate_up, y)));
+    delta = linear(layer.down, ops.swiglu(linear(layer.gate_up, y)));
   }
-  return add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_).normed;
+  return ops.add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_).normed;
 }
 
 at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& options) const {
@@ -89,7 +96,8 @@ at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& opti
 }
 
 TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets) const {
-  return token_logprobs(hidden, output_head().compute, output_head().weight, targets);
+  return operations(math_).token_logprobs(hidden, output_head().compute, output_head().weight,
+                                          targets);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {

@@ -53,12 +53,16 @@ struct TrainedLeaf {
 
 class Decoder {
  public:
-  // Allocates nothing: `weights.h` fills the layers. compute is float32 or bfloat16.
-  Decoder(ModelConfig config, at::ScalarType compute, at::Device device);
+  // Allocates nothing: `weights.h` fills the layers. compute is float32 or bfloat16; math is that
+  // of the device unless given.
+  Decoder(ModelConfig config, at::ScalarType compute, at::Device device)
+      : Decoder(std::move(config), compute, device, math_of(device)) {}
+  Decoder(ModelConfig config, at::ScalarType compute, at::Device device, Math math);
 
   const ModelConfig& config() const { return config_; }
   at::ScalarType compute() const { return compute_; }
   at::Device device() const { return device_; }
+  Math math() const { return math_; }
 
   // Final normed hidden states [tokens, hidden] in the compute type, differentiable.
   // Throws DataError when a sequence is longer than the model's positions or its sliding window.
@@ -99,10 +103,16 @@ class Decoder {
   void check_length(std::int64_t length) const;
   at::Tensor run_layers(const PackedTokens& batch, const ForwardOptions& options,
                         std::vector<KeyValueTap>* taps) const;
+  // prefill and decode as ATen formulas.
+  at::Tensor prefill_padded(const PackedTokens& prompts, const ForwardOptions& options,
+                            KeyValueCache& cache) const;
+  at::Tensor decode_padded(const at::Tensor& tokens, const ForwardOptions& options,
+                           KeyValueCache& cache) const;
 
   ModelConfig config_;
   at::ScalarType compute_;
   at::Device device_;
+  Math math_;
   std::vector<Layer> layers_;
   at::Tensor cos_;  // [max positions, head_dim / 2] float32
   at::Tensor sin_;

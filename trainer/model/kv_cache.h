@@ -17,6 +17,21 @@ struct LayerCache {
   at::Tensor own_values;     // [slots, capacity, kv_heads, head_dim]
 };
 
+// What the ATen formulas keep instead: a grid of cells, `places` for each prompt, one for each
+// sequence that is still being generated. Sequences go in step, so all cells are equally full.
+struct PaddedCache {
+  struct Layer {
+    at::Tensor prompt_keys, prompt_values;  // [prompts, kv_heads, longest prompt, head_dim]
+    at::Tensor own_keys, own_values;        // [prompts * places, kv_heads, capacity, head_dim]
+  };
+  std::int64_t prompts = 0;
+  std::int64_t places = 0;
+  std::int64_t length = 0;         // completion tokens in every cell
+  std::vector<std::int64_t> cell;  // by slot; of sequences that go on
+  at::Tensor prompt_mask;          // [prompts, 1, 1, longest prompt] float32: 0, -inf on padding
+  std::vector<Layer> layers;
+};
+
 class KeyValueCache {
  public:
   // `group` completions for each of the prompts that prefill will see, `capacity` new tokens each.
@@ -38,6 +53,7 @@ class KeyValueCache {
   std::vector<std::int64_t> prompt_length;      // by slot
   std::vector<std::int64_t> prompt_keys_begin;  // by prompt, filled by prefill; then the end
   std::vector<LayerCache> layers;
+  PaddedCache padded;
 
  private:
   std::int64_t group_;

@@ -157,11 +157,20 @@ struct AdaptedLinear : Function<AdaptedLinear> {
   }
 };
 
+// Every device has its own generator; the same seed draws other numbers on another device.
+at::Generator generator_on(at::Device device, std::uint64_t seed) {
+  if (device.is_cpu()) return at::make_generator<at::CPUGeneratorImpl>(seed);
+  at::Generator generator = at::globalContext()
+                                .getAcceleratorHooksInterface(device.type())
+                                .getNewGenerator(device.index());
+  generator.set_current_seed(seed);
+  return generator;
+}
+
 at::Tensor dropout(const at::Tensor& x, double probability, std::uint64_t seed) {
-  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat))
-                              .bernoulli_(1.0 - probability, generator);
-  return x * (keep / (1.0 - probability)).to(x.options());
+  const at::Tensor keep = at::empty(x.sizes(), x.options().dtype(at::kFloat))
+                              .bernoulli_(1.0 - probability, generator_on(x.device(), seed));
+  return x * (keep / (1.0 - probability)).to(x.scalar_type());
 }
 
 // Without gradients: nothing is kept and no autograd function is entered, whose cost would show in

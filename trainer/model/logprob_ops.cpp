@@ -3,7 +3,6 @@
 
 #include "trainer/model/kernel_call.h"
 #include "trainer/model/ops.h"
-#include "trainer/model/reference_ops.h"
 
 namespace limbic::model {
 namespace {
@@ -113,11 +112,6 @@ struct TokenLogprobs : Function<TokenLogprobs> {
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& trained_head, const at::Tensor& targets) {
-  if (!hidden.is_cpu()) {
-    const bool trained = trained_head.defined() && trained_head.requires_grad();
-    return reference::token_logprobs(hidden, trained ? trained_head.to(hidden.scalar_type()) : head,
-                                     targets);
-  }
   const auto out = TokenLogprobs::apply(hidden.contiguous(), head, maybe(trained_head), targets);
   return {out[0], out[1], out[2]};
 }

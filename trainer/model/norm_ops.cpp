@@ -3,7 +3,6 @@
 
 #include "trainer/model/kernel_call.h"
 #include "trainer/model/ops.h"
-#include "trainer/model/reference_ops.h"
 
 namespace limbic::model {
 namespace {
@@ -120,7 +119,6 @@ struct SwiGlu : Function<SwiGlu> {
 
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute) {
-  if (!residual.is_cpu()) return reference::add_rms_norm(residual, delta, weight, eps, compute);
   if (!at::GradMode::is_enabled()) {
     at::Tensor rstd;
     return norm_forward(residual, delta, weight, eps, compute, rstd);
@@ -130,7 +128,6 @@ ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
-  if (!gate_up.is_cpu()) return reference::swiglu(gate_up);
   if (!at::GradMode::is_enabled()) return swiglu_forward(gate_up.contiguous());
   return SwiGlu::apply(gate_up);
 }

@@ -1,6 +1,7 @@
-// The differentiable building blocks of the decoder. On a CPU they run the fused kernels of
-// trainer/tensor/kernels with hand-written gradients; on other devices, and as the tests' second
-// implementation, the plain ATen formulas of `reference_ops.h`.
+// The differentiable building blocks of the decoder: here over the fused kernels of
+// trainer/tensor/kernels with hand-written gradients, on a CPU; in `reference_ops.h` as plain ATen
+// formulas, which run on every device and are the tests' second implementation. `operations` gives
+// either.
 //
 // "compute" is the activation type (float32 or bfloat16); the residual stream, norm weights and
 // every gradient that reaches a weight are float32. Pure: no I/O, no collectives.
@@ -9,7 +10,10 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "trainer/tensor/math.h"
 
 namespace limbic::model {
 
@@ -25,6 +29,8 @@ ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
 // silu(gate) * up of gate_up [tokens, 2 * inner] -> [tokens, inner].
 at::Tensor swiglu(const at::Tensor& gate_up);
 
+struct PaddedRows;  // trainer/model/aten/padded_rows.h
+
 // What attention needs to know about a batch and the model; shared by all layers.
 struct AttentionPlan {
   std::int64_t heads = 0;
@@ -38,6 +44,8 @@ struct AttentionPlan {
   // [families + 1] first sequence of each family: a sequence and those behind it that continue it.
   // Empty: every sequence is a family of its own.
   std::vector<std::int64_t> families = {};
+  // The batch as the ATen formula wants it; null = made when it is needed, for each layer again.
+  std::shared_ptr<const PaddedRows> rows = {};
 };
 // `families`, or one per sequence when it is empty.
 std::vector<std::int64_t> families_or_single(const std::vector<std::int64_t>& families,
@@ -68,5 +76,14 @@ TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& trained_head, const at::Tensor& targets);
 
 inline constexpr std::int64_t kLogitBudgetBytes = std::int64_t{1} << 30;
+
+// The building blocks of one implementation; contracts as above.
+struct Operations {
+  decltype(&model::add_rms_norm) add_rms_norm;
+  decltype(&model::swiglu) swiglu;
+  decltype(&model::packed_attention) packed_attention;
+  decltype(&model::token_logprobs) token_logprobs;
+};
+const Operations& operations(Math math);
 
 }  // namespace limbic::model

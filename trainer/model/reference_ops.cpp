@@ -1,22 +1,85 @@
 #include "trainer/model/reference_ops.h"
 
-#include <cmath>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "trainer/model/aten/padded_rows.h"
 
 namespace limbic::model::reference {
 namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
 
 at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   const at::Tensor wide = x.to(at::kFloat);
   return wide * at::rsqrt(wide.pow(2).mean(-1, true) + eps) * weight;
 }
 
-// x [tokens, heads, head_dim]; the halves are rotated against each other.
-at::Tensor rotate(const at::Tensor& x, const AttentionPlan& plan) {
-  const at::Tensor cos = plan.cos.index_select(0, plan.positions).unsqueeze(1);
-  const at::Tensor sin = plan.sin.index_select(0, plan.positions).unsqueeze(1);
-  const auto halves = x.chunk(2, -1);
-  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+// Calls f(begin, end) for the rows of every chunk of logits.
+template <class F>
+void over_chunks(std::int64_t rows, std::int64_t step, F f) {
+  for (std::int64_t begin = 0; begin < rows; begin += step) f(begin, std::min(rows, begin + step));
 }
+
+at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& head) {
+  return at::mm(hidden, head.t()).to(at::kFloat);
+}
+
+struct TokenLogprobs : Function<TokenLogprobs> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
+                               const at::Tensor& head,
+                               const std::optional<at::Tensor>& trained_head,
+                               const at::Tensor& targets, std::int64_t chunk_rows) {
+    const std::int64_t rows = hidden.size(0);
+    const auto floats = hidden.options().dtype(at::kFloat);
+    at::Tensor log_sums = at::empty({rows}, floats);
+    at::Tensor logprobs = at::empty({rows}, floats);
+    at::Tensor entropy = at::empty({rows}, floats);
+    at::Tensor argmax = at::empty({rows}, floats.dtype(at::kInt));
+    const at::Tensor ids = targets.to(at::kLong).unsqueeze(1);
+    over_chunks(rows, chunk_rows, [&](std::int64_t begin, std::int64_t end) {
+      const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, end); };
+      const at::Tensor logits = logits_of(part(hidden), head);
+      const at::Tensor log_sum = logits.logsumexp(1);
+      part(log_sums).copy_(log_sum);
+      part(logprobs).copy_(logits.gather(1, part(ids)).squeeze(1) - log_sum);
+      part(argmax).copy_(logits.argmax(1));
+      const at::Tensor mean = (logits - log_sum.unsqueeze(1)).exp_().mul_(logits).sum(1);
+      part(entropy).copy_(log_sum - mean);
+    });
+    ctx->save_for_backward({hidden, head, ids, log_sums});
+    ctx->saved_data["chunk_rows"] = chunk_rows;
+    ctx->saved_data["hidden"] = hidden.requires_grad();
+    ctx->saved_data["head"] = trained_head && trained_head->requires_grad();
+    ctx->mark_non_differentiable({entropy, argmax});
+    return {logprobs, entropy, argmax};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &head = saved[1], &ids = saved[2], &log_sums = saved[3];
+    const bool wants_hidden = ctx->saved_data["hidden"].toBool();
+    const bool wants_head = ctx->saved_data["head"].toBool();
+    const at::Tensor grad = grads[0].unsqueeze(1);
+    at::Tensor grad_hidden = wants_hidden ? at::empty_like(hidden) : at::Tensor();
+    at::Tensor grad_head =
+        wants_head ? at::zeros(head.sizes(), head.options().dtype(at::kFloat)) : at::Tensor();
+    over_chunks(hidden.size(0), ctx->saved_data["chunk_rows"].toInt(),
+                [&](std::int64_t begin, std::int64_t end) {
+                  const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, end); };
+                  at::Tensor share = logits_of(part(hidden), head);
+                  share.sub_(part(log_sums).unsqueeze(1)).exp_().mul_(-part(grad));
+                  share.scatter_add_(1, part(ids), part(grad));
+                  const at::Tensor grad_logits = share.to(head.scalar_type());
+                  if (wants_hidden) part(grad_hidden).copy_(at::mm(grad_logits, head));
+                  if (wants_head) grad_head.add_(at::mm(grad_logits.t(), part(hidden)));
+                });
+    return {grad_hidden, {}, grad_head, {}, {}};
+  }
+};
 
 }  // namespace
 
@@ -31,56 +94,58 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
   return (at::silu(halves[0]) * halves[1]).to(gate_up.scalar_type());
 }
 
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& weight, const AttentionPlan& plan) {
+  const at::Tensor wide = weight.defined() ? norm(x, weight, plan.eps) : x.to(at::kFloat);
+  const at::Tensor cos = plan.cos.index_select(0, plan.positions).unsqueeze(1);
+  const at::Tensor sin = plan.sin.index_select(0, plan.positions).unsqueeze(1);
+  const auto halves = wide.chunk(2, -1);
+  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1)
+      .to(x.scalar_type());
+}
+
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
-  const std::int64_t tokens = qkv.size(0);
-  const auto type = qkv.scalar_type();
-  const auto parts = qkv.view({tokens, plan.heads + 2 * plan.kv_heads, plan.head_dim})
-                         .split_with_sizes({plan.heads, plan.kv_heads, plan.kv_heads}, 1);
-  const auto prepare = [&](const at::Tensor& x, const at::Tensor& weight) {
-    const at::Tensor wide = weight.defined() ? norm(x, weight, plan.eps) : x.to(at::kFloat);
-    return rotate(wide, plan).to(type);
-  };
-  const at::Tensor q = prepare(parts[0], q_norm);
-  const at::Tensor k = prepare(parts[1], k_norm);
+  const std::vector<std::int64_t> sizes = {plan.heads, plan.kv_heads, plan.kv_heads};
+  const auto parts = qkv.view({qkv.size(0), -1, plan.head_dim}).split_with_sizes(sizes, 1);
+  const at::Tensor k = rotate(parts[1], k_norm, plan);
   if (tap != nullptr) *tap = {k.contiguous(), parts[2].contiguous()};
-  const std::int64_t group = plan.heads / plan.kv_heads;
-  const auto rows = [&](const at::Tensor& x, std::int64_t sequence) {
-    const auto s = static_cast<std::size_t>(sequence);
-    return x.slice(0, plan.offsets[s], plan.offsets[s + 1]);
-  };
-  const auto heads_first = [](const at::Tensor& x, std::int64_t repeat) {
-    return x.repeat_interleave(repeat, 1).transpose(0, 1).unsqueeze(0);
-  };
-  std::vector<at::Tensor> outputs;
-  const auto families = families_or_single(plan.families, plan.offsets.size() - 1);
-  for (std::size_t f = 0; f + 1 < families.size(); ++f) {
-    for (std::int64_t s = families[f]; s < families[f + 1]; ++s) {
-      const bool continues = s > families[f];
-      const auto seen = [&](const at::Tensor& x) {
-        return continues ? at::cat({rows(x, families[f]), rows(x, s)}, 0) : rows(x, s);
-      };
-      const at::Tensor queries = rows(q, s);
-      const at::Tensor keys = seen(k);
-      const at::Tensor mask =
-          at::ones({queries.size(0), keys.size(0)}, q.options().dtype(at::kBool))
-              .tril(keys.size(0) - queries.size(0));
-      const at::Tensor out =
-          at::scaled_dot_product_attention(heads_first(queries, 1), heads_first(keys, group),
-                                           heads_first(seen(parts[2]), group), mask);
-      outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({-1, plan.heads * plan.head_dim}));
-    }
+  const auto rows = plan.rows ? plan.rows : pad_rows(plan.offsets, plan.families, qkv.device());
+  const at::Tensor cells = spread(at::cat({rotate(parts[0], q_norm, plan), k, parts[2]}, 1), rows);
+  const auto batches = cells.split_with_sizes(rows->sizes());
+  // In float32 the memory-efficient kernels want as many key heads as query heads.
+  const bool grouped = qkv.scalar_type() != at::kFloat && plan.heads != plan.kv_heads;
+  const std::int64_t repeat = grouped ? 1 : plan.heads / plan.kv_heads;
+  std::vector<at::Tensor> out;
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    const auto& [count, length] = rows->batches[b];
+    const auto heads = batches[b]
+                           .view({count, length, -1, plan.head_dim})
+                           .transpose(1, 2)
+                           .split_with_sizes(sizes, 1);  // [rows, heads, length, head_dim]
+    const auto repeated = [&](const at::Tensor& x) {
+      return repeat == 1 ? x : x.repeat_interleave(repeat, 1);
+    };
+    const at::Tensor attended = at::scaled_dot_product_attention(
+        heads[0], repeated(heads[1]), repeated(heads[2]), {}, 0.0, true, std::nullopt, grouped);
+    out.push_back(attended.transpose(1, 2).reshape({count * length, plan.heads * plan.head_dim}));
   }
-  return at::cat(outputs, 0);
+  return collect(at::cat(out, 0), rows);
 }
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets) {
-  const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
-  const at::Tensor all = at::log_softmax(logits, -1);
-  const at::Tensor chosen = all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
-  const at::Tensor flat = all.detach();
-  return {chosen, -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
+                           const at::Tensor& trained_head, const at::Tensor& targets) {
+  const std::int64_t row_bytes = head.size(0) * static_cast<std::int64_t>(sizeof(float));
+  return token_logprobs_by_chunks(hidden, head, trained_head, targets,
+                                  std::max<std::int64_t>(16, kChunkBytes / row_bytes));
+}
+
+TokenScores token_logprobs_by_chunks(const at::Tensor& hidden, const at::Tensor& head,
+                                     const at::Tensor& trained_head, const at::Tensor& targets,
+                                     std::int64_t chunk_rows) {
+  const auto out = TokenLogprobs::apply(
+      hidden, head, trained_head.defined() ? std::optional<at::Tensor>(trained_head) : std::nullopt,
+      targets, chunk_rows);
+  return {out[0], out[1], out[2]};
 }
 
 }  // namespace limbic::model::reference

@@ -12,9 +12,10 @@ namespace {
 
 constexpr double kLargestDecay = 1.0 - 1e-7;  // at 1 the bias correction would divide by 0
 constexpr std::int64_t kBlock = 1 << 16;
+constexpr std::int64_t kAtenBlock = 1 << 26;  // bounds the memory of what ATen makes in between
 
-void step_with_aten(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& first,
-                    at::Tensor& second, const kernels::AdamwStep& step) {
+void step_with_aten(at::Tensor weight, const at::Tensor& gradient, at::Tensor first,
+                    at::Tensor second, const kernels::AdamwStep& step) {
   const at::Tensor scaled = gradient * step.gradient_scale;
   first.lerp_(scaled, step.rest1);
   second.mul_(step.beta2).addcmul_(scaled, scaled, step.rest2);
@@ -22,6 +23,14 @@ void step_with_aten(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& 
   const at::Tensor denominator =
       second.sqrt().div_(std::sqrt(step.bias_correction2)).add_(step.eps);
   weight.addcdiv_(first, denominator, -step.learning_rate / step.bias_correction1);
+}
+
+double norm_with_aten(const at::Tensor& flat) {
+  at::Tensor sum = at::zeros({}, flat.options().dtype(at::kDouble));
+  for (const at::Tensor& block : flat.split(kAtenBlock)) {
+    sum.add_(block.to(at::kDouble).square_().sum());
+  }
+  return sum.sqrt().item<double>();
 }
 
 }  // namespace
@@ -36,7 +45,8 @@ void describe(Fields& f, AdamwConfig& c) {
   f.field("weight_decay", c.weight_decay, "decoupled weight decay", Bounds::at_least(0.0));
 }
 
-Adamw::Adamw(const AdamwConfig& config, std::int64_t size, at::Device device) : config_(config) {
+Adamw::Adamw(const AdamwConfig& config, std::int64_t size, at::Device device, Math math)
+    : config_(config), math_(math) {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
   first_moment = at::zeros({size}, options);
   second_moment = at::zeros({size}, options);
@@ -59,8 +69,14 @@ void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_
       .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.adam_beta1, power)),
       .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.adam_beta2, power)),
       .gradient_scale = static_cast<float>(gradient_scale)};
-  if (!weight.is_cpu()) {
-    step_with_aten(weight, gradient, first_moment, second_moment, step);
+  if (math_ == Math::kAten) {
+    for (std::int64_t begin = 0; begin < weight.numel(); begin += kAtenBlock) {
+      const auto block = [&](const at::Tensor& x) {
+        return x.slice(0, begin, std::min(weight.numel(), begin + kAtenBlock));
+      };
+      step_with_aten(block(weight), block(gradient), block(first_moment), block(second_moment),
+                     step);
+    }
     return;
   }
   at::parallel_for(0, weight.numel(), kBlock, [&](std::int64_t begin, std::int64_t end) {
@@ -70,8 +86,8 @@ void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_
   });
 }
 
-double l2_norm(const at::Tensor& flat) {
-  if (!flat.is_cpu()) return flat.to(at::kDouble).pow(2).sum().sqrt().item<double>();
+double l2_norm(const at::Tensor& flat, Math math) {
+  if (math == Math::kAten) return norm_with_aten(flat);
   const std::int64_t blocks = (flat.numel() + kBlock - 1) / kBlock;
   std::vector<double> partial(static_cast<std::size_t>(blocks));
   const float* values = flat.data_ptr<float>();

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "trainer/base/fields.h"
+#include "trainer/tensor/math.h"
 
 namespace limbic::optim {
 
@@ -20,8 +21,10 @@ void describe(Fields& f, AdamwConfig& c);
 
 class Adamw {
  public:
-  // `size` elements of state, all zero.
-  Adamw(const AdamwConfig& config, std::int64_t size, at::Device device);
+  // `size` elements of state, all zero. math is that of the device unless given.
+  Adamw(const AdamwConfig& config, std::int64_t size, at::Device device)
+      : Adamw(config, size, device, math_of(device)) {}
+  Adamw(const AdamwConfig& config, std::int64_t size, at::Device device, Math math);
 
   // One update of weight [size] from gradient [size] * gradient_scale. Throws nothing.
   void step(at::Tensor weight, const at::Tensor& gradient, double learning_rate,
@@ -33,10 +36,12 @@ class Adamw {
 
  private:
   AdamwConfig config_;
+  Math math_;
 };
 
 // Euclidean norm, summed in double precision in a fixed order (the same for every thread count).
-double l2_norm(const at::Tensor& flat);
+double l2_norm(const at::Tensor& flat, Math math);
+inline double l2_norm(const at::Tensor& flat) { return l2_norm(flat, math_of(flat.device())); }
 
 // The factor that clips a gradient of norm `norm` to `max_norm` as torch does: min(1, max / (norm +
 // 1e-6)). max_norm 0 switches clipping off.

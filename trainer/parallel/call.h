@@ -36,7 +36,7 @@ std::string name_of(CallKind kind);
 std::string disagreement(std::span<const Call> calls);
 
 // The calls of tensor collectives. Throw std::logic_error for a tensor that is not contiguous, not
-// on the CPU or of a dtype without sum, and for sizes that do not fit `ranks`.
+// on the CPU (see `make_staged`) or of a dtype without sum, and for sizes that do not fit `ranks`.
 Call all_reduce_call(const at::Tensor& tensor);
 Call reduce_scatter_call(const at::Tensor& input, const at::Tensor& output, int ranks);
 Call all_gather_call(const at::Tensor& input, const at::Tensor& output, int ranks);

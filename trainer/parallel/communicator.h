@@ -6,11 +6,13 @@
 //
 // Before data moves, the ranks compare which collective they are at, with how many bytes of which
 // dtype. When they differ, all throw CommError naming both calls. A tensor that a collective cannot
-// take (not contiguous, not on the CPU, wrong dtype or size) is std::logic_error on its rank alone.
+// take (not contiguous, wrong dtype or size, not where the transport reads) is std::logic_error on
+// its rank alone. The transports read on the CPU; `make_staged` takes tensors from anywhere.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,9 +26,8 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // In place; contiguous float32 or float64 tensors on the CPU. Ranks are added in their order: the
-  // sum is the same on all ranks, in every run of this world size and on every transport, bit for
-  // bit.
+  // In place; contiguous float32 or float64 tensors. Ranks are added in their order: the sum is the
+  // same on all ranks, in every run of this world size and on every transport, bit for bit.
   // All collectives throw CommError when contact with a rank is lost or the timeout passes.
   virtual void all_reduce_sum(at::Tensor tensor) = 0;
   // Rank r receives the sum of shard r: the bits that all_reduce_sum gives there.
@@ -62,6 +63,15 @@ std::vector<std::unique_ptr<Communicator>> make_threads(int size, double timeout
 // others. A background watch is not needed: the launcher also ends all ranks when one dies. Throws
 // ConfigError when the launcher started many ranks that MPI does not bring together.
 std::unique_ptr<Communicator> make_mpi(double timeout_s);
+
+struct Staging {
+  bool every_tensor = false;            // those on the CPU, too: for tests without a device
+  std::int64_t piece_bytes = 64 << 20;  // size of a buffer; the same on all ranks
+};
+// `transport` for tensors that lie on a device: piece by piece copied to host memory, exchanged
+// there and copied back. Sums have the bits of the transport.
+std::unique_ptr<Communicator> make_staged(std::unique_ptr<Communicator> transport,
+                                          const Staging& staging = {});
 
 // True under mpirun or srun (environment of Open MPI, PMIx, PMI or a Slurm step of many tasks).
 bool started_by_mpi();

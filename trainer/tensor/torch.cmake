@@ -29,6 +29,18 @@ target_compile_options(Torch::cpu INTERFACE -fopenmp
 target_link_options(Torch::cpu INTERFACE "-Wl,-rpath,${LIMBIC_TORCH}/lib"
   "-Wl,-rpath-link,${LIMBIC_TORCH}/lib")
 
+# CUDA comes with the wheel and the packages that it depends on, headers included. Whatever links
+# Torch::cuda needs all of it: torch's kernels register themselves when their library is loaded.
+file(GLOB LIMBIC_CUDA_HEADERS "${LIMBIC_SITE}/nvidia/cu[0-9]*/include")
+if(EXISTS "${LIMBIC_TORCH}/lib/libtorch_cuda.so" AND EXISTS "${LIMBIC_CUDA_HEADERS}/cuda_runtime_api.h")
+  add_library(Cuda::headers INTERFACE IMPORTED GLOBAL)
+  target_compile_options(Cuda::headers INTERFACE "SHELL:-idirafter ${LIMBIC_CUDA_HEADERS}")
+  limbic_imported(Torch::c10_cuda "${LIMBIC_TORCH}/lib/libc10_cuda.so")
+  limbic_imported(Torch::cuda "${LIMBIC_TORCH}/lib/libtorch_cuda.so")
+  target_link_libraries(Torch::cuda INTERFACE Torch::c10_cuda Cuda::headers)
+  target_link_options(Torch::cuda INTERFACE "-Wl,--no-as-needed")
+endif()
+
 # One precompiled header for every target that uses torch.
 function(limbic_use_torch_pch target)
   if(TARGET limbic_tensor AND NOT ${target} STREQUAL limbic_tensor)

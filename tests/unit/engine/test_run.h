@@ -65,8 +65,9 @@ inline data::Tokenizer letter_tokenizer(const data::TempFolder& folder) {
 // One rank's side of a run in `run_folder`.
 class TestRun {
  public:
-  TestRun(parallel::Communicator& communicator, const std::string& run_folder)
-      : decoder(model::tiny_model(model::WeightUse::kTrained)),
+  TestRun(parallel::Communicator& communicator, const std::string& run_folder,
+          model::Decoder trained = model::tiny_model(model::WeightUse::kTrained))
+      : decoder(std::move(trained)),
         tokenizer(letter_tokenizer(folder_)),
         chat_template(data::ChatTemplate::parse(kChatMl, "test.jinja", Json::object())),
         metrics(run_folder + "/metrics.jsonl", communicator.rank() == 0),

@@ -9,24 +9,44 @@
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 #include "trainer/base/seed.h"
+#include "trainer/generation/aten_sampler.h"
 
 namespace limbic::generation {
 namespace {
 
 at::Tensor row_of(const std::vector<float>& logits) { return at::tensor(logits).unsqueeze(0); }
 
-// One row drawn `count` times with different seeds.
-std::vector<Draw> draws_of(const at::Tensor& row, const SamplingConfig& config, std::int64_t count,
-                           std::span<const std::int32_t> banned = {}) {
+std::vector<std::uint64_t> seeds_of(std::int64_t count) {
   std::vector<std::uint64_t> seeds;
   for (std::int64_t i = 0; i < count; ++i) seeds.push_back(derive_seed(11, "test", i));
-  return sample_rows(row.expand({count, row.size(1)}), config, seeds, banned);
+  return seeds;
 }
 
-TEST(SampleRows, GreedyTakesTheFirstOfTheBest) {
+// Both implementations.
+class SampleRows : public ::testing::TestWithParam<decltype(&sample_rows)> {
+ protected:
+  static std::vector<Draw> sample(const at::Tensor& logits, const SamplingConfig& config,
+                                  std::span<const std::uint64_t> seeds,
+                                  std::span<const std::int32_t> banned = {}) {
+    return GetParam()(logits, config, seeds, banned);
+  }
+  // One row drawn `count` times with different seeds.
+  static std::vector<Draw> draws_of(const at::Tensor& row, const SamplingConfig& config,
+                                    std::int64_t count, std::span<const std::int32_t> banned = {}) {
+    return sample(row.expand({count, row.size(1)}), config, seeds_of(count), banned);
+  }
+  static double chi_square(const at::Tensor& row, const SamplingConfig& config,
+                           std::int64_t& cells);
+};
+INSTANTIATE_TEST_SUITE_P(Maths, SampleRows, ::testing::Values(sample_rows, sample_rows_with_aten),
+                         [](const auto& sampler) {
+                           return std::string(sampler.param == sample_rows ? "Kernels" : "Aten");
+                         });
+
+TEST_P(SampleRows, GreedyTakesTheFirstOfTheBest) {
   const at::Tensor logits = at::tensor({1.0f, 4.0f, 4.0f, 0.0f, -1.0f, 2.0f}).view({2, 3});
   const std::vector<std::uint64_t> seeds = {1, 2};
-  const auto draws = sample_rows(logits, {.temperature = 0.0}, seeds, {});
+  const auto draws = sample(logits, {.temperature = 0.0}, seeds);
   EXPECT_EQ(draws[0].token, 1);
   EXPECT_EQ(draws[1].token, 2);
   const at::Tensor logprobs = at::log_softmax(logits, -1);
@@ -35,28 +55,27 @@ TEST(SampleRows, GreedyTakesTheFirstOfTheBest) {
   EXPECT_EQ(draws[0].sampling_logprob, 0.0f);
 }
 
-TEST(SampleRows, Bfloat16RowsAreReadAsTheyAre) {
+TEST_P(SampleRows, Bfloat16RowsAreReadAsTheyAre) {
   const at::Tensor logits = at::linspace(-2, 3, 40).unsqueeze(0).to(at::kBFloat16);
   const std::vector<std::uint64_t> seeds = {9};
   for (const double temperature : {0.0, 1.0}) {
-    const auto narrow = sample_rows(logits, {.temperature = temperature}, seeds, {});
-    const auto wide = sample_rows(logits.to(at::kFloat), {.temperature = temperature}, seeds, {});
+    const auto narrow = sample(logits, {.temperature = temperature}, seeds);
+    const auto wide = sample(logits.to(at::kFloat), {.temperature = temperature}, seeds);
     EXPECT_EQ(narrow[0].token, wide[0].token);
     EXPECT_EQ(narrow[0].logprob, wide[0].logprob);
   }
 }
 
-TEST(SampleRows, DrawDependsOnItsSeedAloneNotOnThePlaceInTheBatch) {
+TEST_P(SampleRows, DrawDependsOnItsSeedAloneNotOnThePlaceInTheBatch) {
   const at::Tensor logits = at::linspace(0, 40, 12 * 31).sin().view({12, 31}) * 2;
   std::vector<std::uint64_t> seeds;
   for (std::uint64_t i = 0; i < 12; ++i) seeds.push_back(100 + i);
   for (const SamplingConfig& config :
        {SamplingConfig{}, SamplingConfig{.temperature = 0.7, .top_p = 0.9, .top_k = 9}}) {
-    const auto all = sample_rows(logits, config, seeds, {});
+    const auto all = sample(logits, config, seeds);
     for (std::int64_t row = 0; row < 12; ++row) {
       const auto at = static_cast<std::size_t>(row);
-      const auto alone =
-          sample_rows(logits.slice(0, row, row + 1), config, std::span(&seeds[at], 1), {});
+      const auto alone = sample(logits.slice(0, row, row + 1), config, std::span(&seeds[at], 1));
       EXPECT_EQ(alone[0].token, all[at].token);
       EXPECT_EQ(alone[0].logprob, all[at].logprob);
       EXPECT_EQ(alone[0].sampling_logprob, all[at].sampling_logprob);
@@ -65,7 +84,8 @@ TEST(SampleRows, DrawDependsOnItsSeedAloneNotOnThePlaceInTheBatch) {
 }
 
 // Pearson's statistic of 20,000 draws against the tempered softmax.
-double chi_square(const at::Tensor& row, const SamplingConfig& config, std::int64_t& cells) {
+double SampleRows::chi_square(const at::Tensor& row, const SamplingConfig& config,
+                              std::int64_t& cells) {
   constexpr std::int64_t kDraws = 20'000;
   const at::Tensor wanted = at::softmax(row[0].to(at::kDouble) / config.temperature, -1);
   std::vector<double> seen(static_cast<std::size_t>(row.size(1)), 0.0);
@@ -83,7 +103,7 @@ double chi_square(const at::Tensor& row, const SamplingConfig& config, std::int6
   return sum;
 }
 
-TEST(SampleRows, FrequenciesFollowTheTemperedSoftmax) {
+TEST_P(SampleRows, FrequenciesFollowTheTemperedSoftmax) {
   const at::Tensor row = at::linspace(-2, 2, 17).unsqueeze(0);
   for (const double temperature : {1.0, 0.7, 2.5}) {
     std::int64_t cells = 0;
@@ -94,7 +114,7 @@ TEST(SampleRows, FrequenciesFollowTheTemperedSoftmax) {
   }
 }
 
-TEST(SampleRows, SupportsAndLogprobsAreThoseOfTransformers) {
+TEST_P(SampleRows, SupportsAndLogprobsAreThoseOfTransformers) {
   const Json cases = Json::parse(read_file(LIMBIC_SOURCE_DIR "/tests/unit/generation/golden.json"));
   ASSERT_GT(cases.size(), 20u);
   for (const Json& run : cases) {
@@ -123,7 +143,7 @@ TEST(SampleRows, SupportsAndLogprobsAreThoseOfTransformers) {
   }
 }
 
-TEST(SampleRows, LogprobIsUntemperedAndUnfiltered) {
+TEST_P(SampleRows, LogprobIsUntemperedAndUnfiltered) {
   const at::Tensor row = at::linspace(-1, 2, 9).unsqueeze(0);
   const at::Tensor plain = at::log_softmax(row[0].to(at::kDouble), -1);
   for (const Draw& draw : draws_of(row, {.temperature = 0.5, .top_p = 0.9, .top_k = 4}, 50)) {
@@ -138,7 +158,7 @@ TEST(SampleRows, LogprobIsUntemperedAndUnfiltered) {
   }
 }
 
-TEST(SampleRows, BannedTokensAreNeverDrawnButStayInTheNormaliser) {
+TEST_P(SampleRows, BannedTokensAreNeverDrawnButStayInTheNormaliser) {
   const at::Tensor row = row_of({1.0f, 5.0f, 0.5f, 4.0f});
   const std::vector<std::int32_t> banned = {1, 3};
   const at::Tensor plain = at::log_softmax(row[0].to(at::kDouble), -1);
@@ -158,13 +178,13 @@ TEST(SampleRows, BannedTokensAreNeverDrawnButStayInTheNormaliser) {
   }
 }
 
-TEST(SampleRows, NothingLeftToDrawIsABug) {
+TEST_P(SampleRows, NothingLeftToDrawIsABug) {
   const std::vector<std::int32_t> banned = {0, 1};
   EXPECT_THROW(draws_of(row_of({1.0f, 2.0f}), {}, 1, banned), std::logic_error);
   EXPECT_THROW(draws_of(row_of({1.0f, 2.0f}), {.temperature = 0.0}, 1, banned), std::logic_error);
 }
 
-TEST(SampleRows, NotANumberAnywhereIsRefused) {
+TEST_P(SampleRows, NotANumberAnywhereIsRefused) {
   for (const std::size_t place : {0u, 7u, 16u}) {
     for (const double temperature : {0.0, 1.0}) {
       std::vector<float> logits(17, 0.5f);
@@ -174,9 +194,28 @@ TEST(SampleRows, NotANumberAnywhereIsRefused) {
   }
 }
 
-TEST(SampleRows, OneSeedPerRow) {
+TEST_P(SampleRows, OneSeedPerRow) {
   const std::vector<std::uint64_t> seeds = {1, 2};
-  EXPECT_THROW(sample_rows(row_of({1.0f, 2.0f}), {}, seeds, {}), std::logic_error);
+  EXPECT_THROW(sample(row_of({1.0f, 2.0f}), {}, seeds), std::logic_error);
+}
+
+// The same seed draws the same token from either.
+TEST(SampleRowsWithAten, DrawsWhatTheKernelsDraw) {
+  const at::Tensor logits = at::linspace(0, 4000, 300 * 101).sin().view({300, 101}) * 3;
+  const std::vector<std::uint64_t> seeds = seeds_of(300);
+  const std::vector<std::int32_t> banned = {5, 17};
+  for (const SamplingConfig& config :
+       {SamplingConfig{.temperature = 0.0}, SamplingConfig{}, SamplingConfig{.temperature = 0.6},
+        SamplingConfig{.top_p = 0.8}, SamplingConfig{.top_k = 7},
+        SamplingConfig{.temperature = 1.7, .top_p = 0.95, .top_k = 40}}) {
+    const auto got = sample_rows_with_aten(logits, config, seeds, banned);
+    const auto want = sample_rows(logits, config, seeds, banned);
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      EXPECT_EQ(got[i].token, want[i].token) << i;
+      EXPECT_NEAR(got[i].logprob, want[i].logprob, 2e-6);
+      EXPECT_NEAR(got[i].sampling_logprob, want[i].sampling_logprob, 2e-6);
+    }
+  }
 }
 
 }  // namespace

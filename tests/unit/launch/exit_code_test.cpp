@@ -27,6 +27,17 @@ TEST(ExitCode, SaysWhoMustAct) {
   EXPECT_EQ(of(std::bad_alloc()).code, 70);
 }
 
+TEST(ExitCode, AFullGpuIsForTheUser) {
+  try {
+    TORCH_CHECK_WITH(OutOfMemoryError, false, "tried to allocate", "\n", "3 GB");
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    EXPECT_EQ(failure.code, 2);
+    EXPECT_THAT(failure.message, testing::HasSubstr("max_tokens_per_batch"));
+    EXPECT_THAT(failure.message, testing::EndsWith("tried to allocate 3 GB"));
+  }
+}
+
 TEST(ExitCode, MessagesAreOneLine) {
   EXPECT_EQ(of(DataError("f:3: got\nx")).message, "f:3: got x");
   EXPECT_EQ(of(std::logic_error("broken")).message, "internal: broken");

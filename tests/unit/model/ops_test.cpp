@@ -249,6 +249,15 @@ TEST(OpsFloat, TokensDoNotSeeTheirFuture) {
   EXPECT_FALSE(at::equal(before[5], after[5]));
 }
 
+// By ATen's own gradients.
+TokenScores plain_logprobs(const at::Tensor& hidden, const at::Tensor& head,
+                           const at::Tensor& targets) {
+  const at::Tensor all = at::log_softmax(at::matmul(hidden, head.t()).to(at::kFloat), -1);
+  const at::Tensor flat = all.detach();
+  return {all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1),
+          -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
+}
+
 TEST(OpsFloat, TokenLogprobs) {
   Normal normal(9);
   const at::Tensor targets =
@@ -260,8 +269,12 @@ TEST(OpsFloat, TokenLogprobs) {
   };
   expect_same(
       [&](const Tensors& x) { return pick(token_logprobs(x[0], x[1].detach(), x[1], targets)); },
-      [&](const Tensors& x) { return pick(reference::token_logprobs(x[0], x[1], targets)); },
-      inputs, 5e-6);
+      [&](const Tensors& x) { return pick(plain_logprobs(x[0], x[1], targets)); }, inputs, 5e-6);
+  expect_same(
+      [&](const Tensors& x) {
+        return pick(reference::token_logprobs(x[0], x[1].detach(), x[1], targets));
+      },
+      [&](const Tensors& x) { return pick(plain_logprobs(x[0], x[1], targets)); }, inputs, 5e-6);
 }
 
 TEST(OpsFloat, TokenLogprobsWithAFrozenHead) {
@@ -273,7 +286,7 @@ TEST(OpsFloat, TokenLogprobsWithAFrozenHead) {
         return Tensors{token_logprobs(x[0], head, at::Tensor(), targets).logprobs};
       },
       [&](const Tensors& x) {
-        return Tensors{reference::token_logprobs(x[0], head, targets).logprobs};
+        return Tensors{reference::token_logprobs(x[0], head, at::Tensor(), targets).logprobs};
       },
       {normal({3, 6})}, 5e-6);
 }
@@ -295,6 +308,19 @@ TEST(OpsFloat, TokenLogprobsInChunks) {
               {normal({17, 2})}, 1e-4);
 }
 
+TEST(OpsFloat, TokenLogprobsByChunks) {
+  Normal normal(13);
+  const at::Tensor targets = at::arange(23, at::TensorOptions().dtype(at::kInt));
+  const auto by = [&](std::int64_t rows) {
+    return [&, rows](const Tensors& x) {
+      const TokenScores scores =
+          reference::token_logprobs_by_chunks(x[0], x[1].detach(), x[1], targets, rows);
+      return Tensors{scores.logprobs, scores.entropy, scores.argmax};
+    };
+  };
+  expect_same(by(5), by(23), {normal({23, 6}), normal({31, 6})}, 5e-6);
+}
+
 TEST(OpsBfloat16, TokenLogprobs) {
   Normal normal(12);
   const at::Tensor targets = at::tensor({5, 0, 40, 3}, at::TensorOptions().dtype(at::kInt));
@@ -303,18 +329,20 @@ TEST(OpsBfloat16, TokenLogprobs) {
     return Tensors{token_logprobs(x[0], x[1].detach().to(at::kBFloat16), x[1], targets).logprobs};
   };
   const auto plain = [&](const Tensors& x) {
-    return Tensors{reference::token_logprobs(x[0], x[1].to(at::kBFloat16), targets).logprobs};
+    return Tensors{plain_logprobs(x[0], x[1].to(at::kBFloat16), targets).logprobs};
   };
   expect_same(fused, plain, {normal({4, 16}, at::kBFloat16), leaf}, 4e-2);
 }
 
 TEST(OpsFloat, NoRowsGiveNoScores) {
   const at::Tensor none = at::empty({0}, at::TensorOptions().dtype(at::kInt));
-  const at::Tensor hidden = at::empty({0, 4}).requires_grad_();
-  const TokenScores scores = token_logprobs(hidden, at::ones({9, 4}), at::Tensor(), none);
-  EXPECT_EQ(scores.logprobs.numel(), 0);
-  scores.logprobs.sum().backward();
-  EXPECT_EQ(hidden.grad().numel(), 0);
+  for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
+    const at::Tensor hidden = at::empty({0, 4}).requires_grad_();
+    const TokenScores scores = scores_of(hidden, at::ones({9, 4}), at::Tensor(), none);
+    EXPECT_EQ(scores.logprobs.numel(), 0);
+    scores.logprobs.sum().backward();
+    EXPECT_EQ(hidden.grad().numel(), 0);
+  }
 }
 
 }  // namespace

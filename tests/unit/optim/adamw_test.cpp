@@ -19,20 +19,33 @@ AdamwConfig config_of(const Json& run) {
           .weight_decay = run.at("weight_decay").get<double>()};
 }
 
+// Both implementations.
+class Adamws : public ::testing::TestWithParam<Math> {
+ protected:
+  static Adamw make(const AdamwConfig& config, std::int64_t size) {
+    return Adamw(config, size, at::kCPU, GetParam());
+  }
+  static double norm_of(const at::Tensor& flat) { return l2_norm(flat, GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Maths, Adamws, ::testing::Values(Math::kKernels, Math::kAten),
+                         [](const auto& math) {
+                           return std::string(math.param == Math::kKernels ? "Kernels" : "Aten");
+                         });
+
 void expect_near(const at::Tensor& got, const at::Tensor& want, const std::string& what) {
   EXPECT_TRUE(at::allclose(got, want, 2e-6, 1e-7))
       << what << ": differs by " << (got - want).abs().max().item<double>();
 }
 
-TEST(Adamw, StepsAreThoseOfTorch) {
+TEST_P(Adamws, StepsAreThoseOfTorch) {
   for (const Json& run : golden("adamw")) {
     const std::string name = run.at("name").get<std::string>();
     const auto max_norm = run.at("max_norm").get<double>();
     at::Tensor weight = floats(run.at("start"));
-    Adamw adamw(config_of(run), weight.numel(), at::kCPU);
+    Adamw adamw = make(config_of(run), weight.numel());
     for (const Json& step : run.at("steps")) {
       const at::Tensor gradient = floats(step.at("gradient"));
-      const double norm = l2_norm(gradient);
+      const double norm = norm_of(gradient);
       EXPECT_NEAR(norm, step.at("norm").get<double>(), 1e-6 * norm) << name;
       adamw.step(weight, gradient, step.at("rate").get<double>(), clip_factor(norm, max_norm));
       const std::string what = name + " step " + std::to_string(adamw.steps);
@@ -44,23 +57,23 @@ TEST(Adamw, StepsAreThoseOfTorch) {
   }
 }
 
-TEST(Adamw, FirstStepMovesEveryWeightByTheRateAgainstTheSign) {
+TEST_P(Adamws, FirstStepMovesEveryWeightByTheRateAgainstTheSign) {
   at::Tensor weight = at::zeros({3});
   const at::Tensor gradient = at::tensor({0.5f, -20.0f, 3.0f});
-  Adamw adamw({}, 3, at::kCPU);
+  Adamw adamw = make({}, 3);
   adamw.step(weight, gradient, 0.01, 1.0);
   EXPECT_TRUE(at::allclose(weight, at::tensor({-0.01f, 0.01f, -0.01f}), 1e-5));
   EXPECT_TRUE(at::equal(gradient, at::tensor({0.5f, -20.0f, 3.0f})));
 }
 
-TEST(Adamw, RestoredStateContinuesBitForBit) {
+TEST_P(Adamws, RestoredStateContinuesBitForBit) {
   at::Tensor weight = at::linspace(-1, 1, 101);
   const at::Tensor gradient = at::linspace(3, -2, 101);
   const AdamwConfig config{.weight_decay = 0.1};
-  Adamw first(config, 101, at::kCPU);
+  Adamw first = make(config, 101);
   first.step(weight, gradient, 0.1, 1.0);
   at::Tensor copy = weight.clone();
-  Adamw second(config, 101, at::kCPU);
+  Adamw second = make(config, 101);
   second.first_moment.copy_(first.first_moment);
   second.second_moment.copy_(first.second_moment);
   second.steps = first.steps;
@@ -70,23 +83,23 @@ TEST(Adamw, RestoredStateContinuesBitForBit) {
 }
 
 // The flat buffer is cut anywhere between ranks; no element may depend on its neighbours.
-TEST(Adamw, PiecesUpdateLikeTheWhole) {
+TEST_P(Adamws, PiecesUpdateLikeTheWhole) {
   at::Tensor whole = at::linspace(-2, 2, 131'075);
   at::Tensor parts = whole.clone();
   const at::Tensor gradient = whole.sin();
-  Adamw adamw({.weight_decay = 0.01}, whole.numel(), at::kCPU);
+  Adamw adamw = make({.weight_decay = 0.01}, whole.numel());
   adamw.step(whole, gradient, 0.1, 0.7);
   const std::int64_t cuts[] = {0, 1, 65'537, 131'075};
   for (int i = 0; i < 3; ++i) {
-    Adamw part({.weight_decay = 0.01}, cuts[i + 1] - cuts[i], at::kCPU);
+    Adamw part = make({.weight_decay = 0.01}, cuts[i + 1] - cuts[i]);
     part.step(parts.slice(0, cuts[i], cuts[i + 1]), gradient.slice(0, cuts[i], cuts[i + 1]), 0.1,
               0.7);
   }
   EXPECT_TRUE(at::allclose(whole, parts, 1e-6, 0.0));
 }
 
-TEST(Adamw, BuffersOfDifferentSizesAreABug) {
-  Adamw adamw({}, 4, at::kCPU);
+TEST_P(Adamws, BuffersOfDifferentSizesAreABug) {
+  Adamw adamw = make({}, 4);
   EXPECT_THROW(adamw.step(at::zeros({4}), at::zeros({3}), 0.1, 1.0), std::logic_error);
   EXPECT_THROW(adamw.step(at::zeros({5}), at::zeros({5}), 0.1, 1.0), std::logic_error);
 }
@@ -101,16 +114,16 @@ TEST(Adamw, DecayOfOneIsRefused) {
   }
 }
 
-TEST(L2Norm, SumsInDoubleOverBlocks) {
-  EXPECT_EQ(l2_norm(at::empty({0})), 0.0);
-  EXPECT_DOUBLE_EQ(l2_norm(at::tensor({3.0f, -4.0f})), 5.0);
+TEST_P(Adamws, NormSumsInDoubleOverBlocks) {
+  EXPECT_EQ(norm_of(at::empty({0})), 0.0);
+  EXPECT_DOUBLE_EQ(norm_of(at::tensor({3.0f, -4.0f})), 5.0);
   const at::Tensor ones = at::ones({200'003});
-  EXPECT_DOUBLE_EQ(l2_norm(ones), std::sqrt(200'003.0));
+  EXPECT_DOUBLE_EQ(norm_of(ones), std::sqrt(200'003.0));
   // In float the small squares would vanish beside the large one.
   at::Tensor mixed = at::full({70'000}, 1e-2f);
   mixed[5] = 1e4f;
   const double small = 1e-2f;
-  EXPECT_NEAR(l2_norm(mixed), std::sqrt(1e8 + 69'999 * small * small), 1e-8);
+  EXPECT_NEAR(norm_of(mixed), std::sqrt(1e8 + 69'999 * small * small), 1e-8);
 }
 
 TEST(ClipFactor, IsThatOfTorch) {

@@ -1,4 +1,4 @@
-// Worlds of one to four ranks: the local communicator, and threads.
+// Worlds of one to four ranks: the local communicator, threads, and threads behind host buffers.
 #include "trainer/parallel/communicator.h"
 
 #include <gmock/gmock.h>
@@ -16,17 +16,22 @@ namespace {
 
 using testing::HasSubstr;
 
-// 0 stands for the local communicator.
+// 0 stands for the local communicator; negative: the ranks go by way of buffers of a few elements.
 class Worlds : public testing::TestWithParam<int> {
  protected:
-  int size() const { return GetParam() == 0 ? 1 : GetParam(); }
+  int size() const { return GetParam() == 0 ? 1 : std::abs(GetParam()); }
   template <class Play>
   void play(Play play) const {
+    if (GetParam() == 0) return play(*make_local());
     if (GetParam() > 0) return run_ranks(GetParam(), play);
-    play(*make_local());
+    auto world = make_threads(size(), kTestTimeoutSeconds);
+    for (auto& rank : world) {
+      rank = make_staged(std::move(rank), {.every_tensor = true, .piece_bytes = 100});
+    }
+    rethrow_first(outcomes_of_world(world, play));
   }
 };
-INSTANTIATE_TEST_SUITE_P(Sizes, Worlds, testing::Values(0, 1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(Sizes, Worlds, testing::Values(0, 1, 2, 3, 4, -1, -3));
 
 // Values whose sum depends on the order of summation in float32.
 at::Tensor values_of(int rank, std::int64_t count, at::ScalarType type) {

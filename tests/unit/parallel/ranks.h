@@ -16,9 +16,8 @@ inline constexpr double kTestTimeoutSeconds = 20.0;  // a test that reaches it h
 // Runs `play(communicator)` on all ranks. Element r is what rank r threw, null when it threw
 // nothing.
 template <class Play>
-std::vector<std::exception_ptr> outcomes_of_ranks(int size, Play play,
-                                                  double timeout_s = kTestTimeoutSeconds) {
-  const auto world = make_threads(size, timeout_s);
+std::vector<std::exception_ptr> outcomes_of_world(
+    const std::vector<std::unique_ptr<Communicator>>& world, Play play) {
   std::vector<std::exception_ptr> outcomes(world.size());
   std::vector<std::thread> threads;
   for (std::size_t r = 0; r < world.size(); ++r) {
@@ -34,12 +33,21 @@ std::vector<std::exception_ptr> outcomes_of_ranks(int size, Play play,
   return outcomes;
 }
 
-// Throws what the lowest failing rank threw.
 template <class Play>
-void run_ranks(int size, Play play, double timeout_s = kTestTimeoutSeconds) {
-  for (const auto& outcome : outcomes_of_ranks(size, play, timeout_s)) {
+std::vector<std::exception_ptr> outcomes_of_ranks(int size, Play play,
+                                                  double timeout_s = kTestTimeoutSeconds) {
+  return outcomes_of_world(make_threads(size, timeout_s), play);
+}
+
+// Throws what the lowest failing rank threw.
+inline void rethrow_first(const std::vector<std::exception_ptr>& outcomes) {
+  for (const auto& outcome : outcomes) {
     if (outcome) std::rethrow_exception(outcome);
   }
+}
+template <class Play>
+void run_ranks(int size, Play play, double timeout_s = kTestTimeoutSeconds) {
+  rethrow_first(outcomes_of_ranks(size, play, timeout_s));
 }
 
 // The message when the outcome is of exactly this type, else what came instead.

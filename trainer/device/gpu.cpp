@@ -1,9 +1,9 @@
-#include "launch/model/gpu.h"
+#include "trainer/device/gpu.h"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-namespace limbic::launch {
+namespace limbic::device {
 
 GpuReport find_gpus() {
   void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -20,4 +20,4 @@ GpuReport find_gpus() {
   return {devices, ""};
 }
 
-}  // namespace limbic::launch
+}  // namespace limbic::device

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace limbic::launch {
+namespace limbic::device {
 
 struct GpuReport {
   int devices = 0;
@@ -13,4 +13,4 @@ struct GpuReport {
 // Loads the driver library and counts devices; never throws.
 GpuReport find_gpus();
 
-}  // namespace limbic::launch
+}  // namespace limbic::device
