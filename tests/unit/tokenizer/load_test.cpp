@@ -76,11 +76,11 @@ TEST(Load, UnknownTypesAreNamed) {
                    ".normalizer.normalizers[1]", "Nmt", "flags");
   expect_complaint(
       [](Json& j) {
-        j["pre_tokenizer"] = {{"type", "Whitespace"}};
+        j["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
       },
-      ".pre_tokenizer", "Whitespace");
-  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["type"] = "Metaspace"; },
-                   ".pre_tokenizer.pretokenizers[0]", "Metaspace", "qwen");
+      ".pre_tokenizer", "UnicodeScripts");
+  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][1]["type"] = "Other"; },
+                   ".pre_tokenizer.pretokenizers[1]", "Other", "qwen");
   expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; },
                    ".pre_tokenizer.pretokenizers[0].behavior", "Sideways", "qwen");
   expect_complaint([](Json& j) { j["decoder"] = {{"type", "CTC"}}; }, ".decoder", "CTC");
@@ -89,6 +89,28 @@ TEST(Load, UnknownTypesAreNamed) {
         j["post_processor"] = {{"type", "Other"}};
       },
       ".post_processor", "Other");
+}
+
+TEST(Load, DamagedPreTokenizers) {
+  const auto with = [](const Json& part) { return [part](Json& j) { j["pre_tokenizer"] = part; }; };
+  const std::string place = ".pre_tokenizer";
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", "ab"}}), place + ".replacement",
+                   "\"ab\"");
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", ""}}), place + ".replacement",
+                   "\"\"");
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "often"}}),
+                   place + ".prepend_scheme", "often");
+  expect_complaint(with({{"type", "Metaspace"},
+                         {"replacement", "_"},
+                         {"prepend_scheme", "first"},
+                         {"add_prefix_space", false}}),
+                   place + ".prepend_scheme", "add_prefix_space");
+  expect_complaint(with({{"type", "CharDelimiterSplit"}, {"delimiter", "xy"}}),
+                   place + ".delimiter", "\"xy\"");
+  expect_complaint(with({{"type", "FixedLength"}, {"length", 0}}), place + ".length",
+                   "less than 1");
+  expect_complaint(with({{"type", "Punctuation"}, {"behavior", "Sideways"}}), place + ".behavior",
+                   "Sideways");
 }
 
 TEST(Load, DamagedModel) {
