@@ -35,17 +35,34 @@ std::vector<std::uint8_t> mask_of(const std::vector<Span>& tokens, const std::ve
   return mask;
 }
 
+// How many of the spans belong to messages in front of the assistant's last one.
+std::size_t earlier_spans(const ChatTemplate& chat_template, const Json& messages,
+                          const Json& variables, std::size_t spans) {
+  if (!chat_template.has_generation_blocks()) return spans > 0 ? spans - 1 : 0;
+  std::size_t last = messages.size();
+  while (last > 0 && messages[last - 1].value("role", Json()) != "assistant") --last;
+  if (last < 2) return 0;
+  Json before = Json::array();
+  for (std::size_t i = 0; i + 1 < last; ++i) before.push_back(messages[i]);
+  return std::min(spans, chat_template.render(before, false, variables).generation_spans.size());
+}
+
 }  // namespace
 
 EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                        const Json& messages, bool add_generation_prompt, const Json& variables) {
+                        const Json& messages, bool add_generation_prompt, const Json& variables,
+                        Turns turns) {
   Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
   const Tokenizer::Encoded encoded = tokenizer.encode_with_offsets(rendered.text);
-  const std::vector<Span> spans =
+  std::vector<Span> spans =
       chat_template.has_generation_blocks()
           ? std::move(rendered.generation_spans)
           : find_assistant_turns(chat_template, messages, add_generation_prompt, variables,
                                  rendered.text, special_spans(tokenizer, encoded));
+  if (turns == Turns::kLast) {
+    const std::size_t earlier = earlier_spans(chat_template, messages, variables, spans.size());
+    spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(earlier));
+  }
   EncodedChat chat;
   chat.assistant_mask = mask_of(encoded.offsets, spans);
   chat.ids = encoded.ids;

@@ -28,9 +28,14 @@ struct EncodedChat {
                                              // produce: the reply and its end-of-turn token
 };
 
-// The whole text is encoded once; spans become masks by the tokens' byte offsets.
+enum class Turns { kAll, kLast };  // of the assistant
+
+// The whole text is encoded once; spans become masks by the tokens' byte offsets. kLast: the mask
+// covers the assistant's last message alone; of generation blocks, those that the template does not
+// write for the messages in front of it.
 EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                        const Json& messages, bool add_generation_prompt, const Json& variables);
+                        const Json& messages, bool add_generation_prompt, const Json& variables,
+                        Turns turns = Turns::kAll);
 
 // Ids only (no mask is made), for prompts.
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,

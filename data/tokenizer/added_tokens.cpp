@@ -1,25 +1,12 @@
 #include "data/tokenizer/added_tokens.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 
+#include "data/tokenizer/unicode/characters.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {
 namespace {
-
-bool is_white_space(char32_t c) {
-  return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_WHITE_SPACE);
-}
-
-// A word character as in UTS #18, annex C.
-bool is_word_character(char32_t c) {
-  const auto code = static_cast<UChar32>(c);
-  return (U_GET_GC_MASK(code) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||
-         u_hasBinaryProperty(code, UCHAR_ALPHABETIC) ||
-         u_hasBinaryProperty(code, UCHAR_JOIN_CONTROL);
-}
 
 char32_t character_before(std::string_view text, std::size_t end, std::size_t& start) {
   start = previous_character(text, end);

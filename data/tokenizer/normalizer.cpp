@@ -1,66 +1,28 @@
 #include "data/tokenizer/normalizer.h"
 
-#include <unicode/bytestream.h>
-#include <unicode/edits.h>
-#include <unicode/normalizer2.h>
-#include <unicode/uchar.h>
+#include <map>
 
+#include "data/tokenizer/unicode/characters.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {
 namespace {
 
-icu::StringPiece piece_of(std::string_view text) {
-  return {text.data(), static_cast<std::int32_t>(text.size())};
-}
-
-void require_success(UErrorCode code) {
-  check(U_SUCCESS(code), std::string("Unicode library: ") + u_errorName(code));
-}
-
-const icu::Normalizer2& unicode_form(const char* form, bool compose) {
-  UErrorCode code = U_ZERO_ERROR;
-  const icu::Normalizer2* found = icu::Normalizer2::getInstance(
-      nullptr, form, compose ? UNORM2_COMPOSE : UNORM2_DECOMPOSE, code);
-  require_success(code);
-  return *found;
-}
-
-void to_unicode_form(const icu::Normalizer2& form, const AlignedText& in, bool tracked,
-                     TextBuffer& out) {
-  UErrorCode code = U_ZERO_ERROR;
-  icu::StringByteSink<std::string> sink(&out.text);
-  icu::Edits edits;
-  form.normalizeUTF8(0, piece_of(in.text), sink, tracked ? &edits : nullptr, code);
-  require_success(code);
-  if (!tracked) return;
-  icu::Edits::Iterator edit = edits.getFineIterator();
-  while (edit.next(code)) {
-    const auto from = static_cast<std::size_t>(edit.sourceIndex());
-    const auto old_length = static_cast<std::size_t>(edit.oldLength());
-    const auto new_length = static_cast<std::size_t>(edit.newLength());
-    for (std::size_t i = 0; i < new_length; ++i) {
-      out.origin.push_back(edit.hasChange() ? in.origin_of(from, from + old_length)
-                                            : in.origin_of(from + i));
-    }
-  }
-}
-
-// One character at a time, without looking at its neighbours (a final sigma stays as it is).
 void to_lower(const AlignedText& in, bool tracked, TextBuffer& out) {
+  std::string lower;
   for (std::size_t i = 0; i < in.text.size();) {
     const std::size_t start = i;
-    const char32_t c = next_code_point(in.text, i);
-    std::string lower;
-    append_utf8(lower,
-                c == 0x130 ? U'i' : static_cast<char32_t>(u_tolower(static_cast<UChar32>(c))));
-    if (c == 0x130) append_utf8(lower, 0x307);
+    lower.clear();
+    append_lower(lower, next_code_point(in.text, i));
     out.append(lower, in.origin_of(start, i), tracked);
   }
 }
 
-bool is_white_space(char32_t c) {
-  return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_WHITE_SPACE);
+void drop_marks(const AlignedText& in, bool tracked, TextBuffer& out) {
+  for (std::size_t i = 0; i < in.text.size();) {
+    const std::size_t start = i;
+    if (!is_combining_mark(next_code_point(in.text, i))) out.append(in, start, i, tracked);
+  }
 }
 
 void strip(const AlignedText& in, bool left, bool right, bool tracked, TextBuffer& out) {
@@ -97,42 +59,42 @@ Normalizer Normalizer::parse(const Part& part) {
 
 void Normalizer::add(const Part& part) {
   const std::string type = part["type"].text();
+  static const std::map<std::string, UnicodeForm::Name> kForms = {
+      {"NFC", UnicodeForm::Name::kNfc},
+      {"NFD", UnicodeForm::Name::kNfd},
+      {"NFKC", UnicodeForm::Name::kNfkc},
+      {"NFKD", UnicodeForm::Name::kNfkd}};
   if (type == "Sequence") {
     for (const Part& item : part["normalizers"].items()) add(item);
-  } else if (type == "NFC" || type == "NFD") {
-    steps_.push_back(Unicode{"nfc", type == "NFC"});
-  } else if (type == "NFKC" || type == "NFKD") {
-    steps_.push_back(Unicode{"nfkc", type == "NFKC"});
+  } else if (const auto form = kForms.find(type); form != kForms.end()) {
+    steps_.push_back(UnicodeForm(form->second));
   } else if (type == "Replace") {
     steps_.push_back(Replace{pattern_of(part), part["content"].text()});
   } else if (type == "Prepend") {
     steps_.push_back(Prepend{part["prepend"].text()});
   } else if (type == "Lowercase") {
     steps_.push_back(Lowercase{});
+  } else if (type == "StripAccents") {
+    steps_.push_back(StripAccents{});
   } else if (type == "Strip") {
     steps_.push_back(Strip{part["strip_left"].boolean(), part["strip_right"].boolean()});
   } else {
     part.fail(
         fmt::format("got type {}, want NFC, NFD, NFKC, NFKD, Replace, Prepend, Lowercase, "
-                    "Strip or Sequence",
+                    "Strip, StripAccents or Sequence",
                     type));
   }
 }
 
 bool Normalizer::unchanged(const Step& step, std::string_view text) {
-  const Unicode* unicode = std::get_if<Unicode>(&step);
-  if (!unicode) return text.empty();
-  UErrorCode code = U_ZERO_ERROR;
-  const bool normal =
-      unicode_form(unicode->form, unicode->compose).isNormalizedUTF8(piece_of(text), code);
-  require_success(code);
-  return normal;
+  const auto* form = std::get_if<UnicodeForm>(&step);
+  return form ? form->holds(text) : text.empty();
 }
 
 void Normalizer::run(const Step& step, const AlignedText& in, bool tracked, TextBuffer& out,
                      RegexWorkspace& workspace) {
-  if (const auto* unicode = std::get_if<Unicode>(&step)) {
-    to_unicode_form(unicode_form(unicode->form, unicode->compose), in, tracked, out);
+  if (const auto* form = std::get_if<UnicodeForm>(&step)) {
+    form->apply(in, tracked, out);
   } else if (const auto* replace = std::get_if<Replace>(&step)) {
     std::size_t done = 0;
     RegexMatches matches(replace->pattern, in.text, workspace);
@@ -151,6 +113,8 @@ void Normalizer::run(const Step& step, const AlignedText& in, bool tracked, Text
     out.append(in, 0, in.text.size(), tracked);
   } else if (std::holds_alternative<Lowercase>(step)) {
     to_lower(in, tracked, out);
+  } else if (std::holds_alternative<StripAccents>(step)) {
+    drop_marks(in, tracked, out);
   } else {
     const auto& sides = std::get<Strip>(step);
     strip(in, sides.left, sides.right, tracked, out);

@@ -9,13 +9,14 @@
 #include "data/tokenizer/aligned_text.h"
 #include "data/tokenizer/part.h"
 #include "data/tokenizer/regex.h"
+#include "data/tokenizer/unicode/unicode_form.h"
 
 namespace limbic::data {
 
 class Normalizer {
  public:
-  // Null gives the identity. Knows NFC, NFD, NFKC, NFKD, Replace, Prepend, Lowercase, Strip and
-  // Sequence. Throws DataError for any other type.
+  // Null gives the identity. Knows NFC, NFD, NFKC, NFKD, Replace, Prepend, Lowercase, Strip,
+  // StripAccents and Sequence. Throws DataError for any other type.
   static Normalizer parse(const Part& part);
 
   bool is_identity() const { return steps_.empty(); }
@@ -26,10 +27,6 @@ class Normalizer {
                     RegexWorkspace& workspace) const;
 
  private:
-  struct Unicode {
-    const char* form;
-    bool compose;
-  };
   struct Replace {
     Regex pattern;
     std::string content;
@@ -38,11 +35,12 @@ class Normalizer {
     std::string text;
   };
   struct Lowercase {};
+  struct StripAccents {};
   struct Strip {
     bool left;
     bool right;
   };
-  using Step = std::variant<Unicode, Replace, Prepend, Lowercase, Strip>;
+  using Step = std::variant<UnicodeForm, Replace, Prepend, Lowercase, StripAccents, Strip>;
 
   void add(const Part& part);
   static bool unchanged(const Step& step, std::string_view text);

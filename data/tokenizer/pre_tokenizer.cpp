@@ -1,9 +1,8 @@
 #include "data/tokenizer/pre_tokenizer.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 
+#include "data/tokenizer/unicode/characters.h"
 #include "data/tokenizer/utf8.h"
 
 namespace limbic::data {
@@ -13,102 +12,12 @@ namespace {
 constexpr std::string_view kGpt2Words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-struct Cut {
-  Piece piece;
-  bool is_match;
-};
+constexpr std::string_view kKnownTypes =
+    "Sequence, Split, ByteLevel, Digits, Metaspace, Whitespace, WhitespaceSplit, Punctuation, "
+    "BertPreTokenizer, CharDelimiterSplit or FixedLength";
 
-bool is_numeric(char32_t c) { return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_N_MASK) != 0; }
-
-// Matches and the gaps between them, in order.
-std::vector<Cut> cuts_of(const Regex& pattern, bool invert, std::string_view text,
-                         std::uint32_t base, RegexWorkspace& workspace) {
-  std::vector<Cut> cuts;
-  std::size_t done = 0;
-  const auto add = [&](std::size_t begin, std::size_t end, bool is_match) {
-    cuts.push_back(
-        {{base + static_cast<std::uint32_t>(begin), base + static_cast<std::uint32_t>(end)},
-         is_match != invert});
-  };
-  RegexMatches matches(pattern, text, workspace);
-  while (matches.next()) {
-    if (done != matches.begin()) add(done, matches.begin(), false);
-    add(matches.begin(), matches.end(), true);
-    done = matches.end();
-  }
-  if (done != text.size()) add(done, text.size(), false);
-  return cuts;
-}
-
-void keep(Piece piece, std::vector<Piece>& out) {
-  if (piece.begin < piece.end) out.push_back(piece);
-}
-
-void merge_with_next(const std::vector<Cut>& cuts, std::vector<Piece>& out) {
-  const std::size_t first = out.size();
-  bool previous = false;
-  bool any = false;
-  Piece open{};
-  for (auto cut = cuts.rbegin(); cut != cuts.rend(); ++cut) {
-    if (cut->is_match && !previous && any) {
-      open.begin = cut->piece.begin;
-    } else {
-      if (any) keep(open, out);
-      open = cut->piece;
-      any = true;
-    }
-    previous = cut->is_match;
-  }
-  if (any) keep(open, out);
-  std::reverse(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
-}
-
-// Joins a cut to the one before it where `joins(is_match, previous_is_match)` says so.
-template <class Joins>
-void merge_backwards(const std::vector<Cut>& cuts, Joins joins, std::vector<Piece>& out) {
-  bool previous = false;
-  bool any = false;
-  Piece open{};
-  for (const Cut& cut : cuts) {
-    if (any && joins(cut.is_match, previous)) {
-      open.end = cut.piece.end;
-    } else {
-      if (any) keep(open, out);
-      open = cut.piece;
-      any = true;
-    }
-    previous = cut.is_match;
-  }
-  if (any) keep(open, out);
-}
-
-void cut_digits(std::string_view text, std::uint32_t base, bool individual,
-                std::vector<Piece>& out) {
-  std::size_t start = 0;
-  bool run_is_digits = false;
-  const auto close = [&](std::size_t end) {
-    keep({base + static_cast<std::uint32_t>(start), base + static_cast<std::uint32_t>(end)}, out);
-    start = end;
-  };
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t here = i;
-    const bool digit = is_numeric(next_code_point(text, i));
-    if (here > start && (digit != run_is_digits || (digit && individual))) close(here);
-    run_is_digits = digit;
-  }
-  close(text.size());
-}
-
-}  // namespace
-
-PreTokenizer PreTokenizer::parse(const Part& part) {
-  PreTokenizer pre_tokenizer;
-  if (!part.is_null()) pre_tokenizer.add(part);
-  return pre_tokenizer;
-}
-
-PreTokenizer::Behavior PreTokenizer::behavior_of(const Part& part) {
-  const std::string name = part.text();
+Behavior behavior_of(const Part& part, std::optional<std::string> fallback = {}) {
+  const std::string name = part.text(std::move(fallback));
   if (name == "Removed") return Behavior::kRemoved;
   if (name == "Isolated") return Behavior::kIsolated;
   if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
@@ -120,6 +29,115 @@ PreTokenizer::Behavior PreTokenizer::behavior_of(const Part& part) {
                   name));
 }
 
+Piece piece_at(std::uint32_t base, std::size_t begin, std::size_t end) {
+  return {base + static_cast<std::uint32_t>(begin), base + static_cast<std::uint32_t>(end)};
+}
+
+template <class Matches>
+void cut_characters(std::string_view text, std::uint32_t base, Matches matches, Joiner joiner) {
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t start = i;
+    if (!matches(next_code_point(text, i))) continue;
+    if (done < start) joiner.add(piece_at(base, done, start), false);
+    joiner.add(piece_at(base, start, i), true);
+    done = i;
+  }
+  if (done < text.size()) joiner.add(piece_at(base, done, text.size()), false);
+  joiner.finish();
+}
+
+// Runs of word characters and runs of what is neither that nor white space.
+void cut_words(std::string_view text, std::uint32_t base, std::vector<Piece>& out) {
+  enum class Kind { kSpace, kWord, kOther };
+  const auto kind_of = [](char32_t c) {
+    if (is_word_character(c)) return Kind::kWord;
+    return is_white_space(c) ? Kind::kSpace : Kind::kOther;
+  };
+  std::size_t start = 0;
+  Kind running = Kind::kSpace;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t here = i;
+    const Kind kind = kind_of(next_code_point(text, i));
+    if (kind == running) continue;
+    if (running != Kind::kSpace) out.push_back(piece_at(base, start, here));
+    start = here;
+    running = kind;
+  }
+  if (running != Kind::kSpace) out.push_back(piece_at(base, start, text.size()));
+}
+
+void cut_lengths(std::string_view text, std::uint32_t base, std::int64_t characters,
+                 std::vector<Piece>& out) {
+  std::size_t start = 0;
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    next_code_point(text, i);
+    if (++count < characters && i < text.size()) continue;
+    out.push_back(piece_at(base, start, i));
+    start = i;
+    count = 0;
+  }
+}
+
+void cut_matches(const Regex& pattern, bool invert, std::string_view text, std::uint32_t base,
+                 Joiner joiner, RegexWorkspace& workspace) {
+  std::size_t done = 0;
+  RegexMatches matches(pattern, text, workspace);
+  while (matches.next()) {
+    if (done != matches.begin()) joiner.add(piece_at(base, done, matches.begin()), invert);
+    joiner.add(piece_at(base, matches.begin(), matches.end()), !invert);
+    done = matches.end();
+  }
+  if (done != text.size()) joiner.add(piece_at(base, done, text.size()), invert);
+  joiner.finish();
+}
+
+// Cuts changed pieces behind every mark that follows something else.
+void cut_at_marks(std::string_view text, const std::string& mark, std::vector<Piece>& pieces) {
+  std::vector<Piece> out;
+  for (const Piece& piece : pieces) {
+    Joiner joiner(Behavior::kMergedWithNext, out);
+    std::uint32_t done = piece.begin;
+    for (std::size_t at = text.find(mark, piece.begin); at < piece.end;
+         at = text.find(mark, done)) {
+      const auto start = static_cast<std::uint32_t>(at);
+      if (done < start) joiner.add({done, start}, false);
+      done = start + static_cast<std::uint32_t>(mark.size());
+      joiner.add({start, done}, true);
+    }
+    if (done < piece.end) joiner.add({done, piece.end}, false);
+    joiner.finish();
+  }
+  pieces = std::move(out);
+}
+
+}  // namespace
+
+PreTokenizer PreTokenizer::parse(const Part& part) {
+  PreTokenizer pre_tokenizer;
+  if (!part.is_null()) pre_tokenizer.add(part);
+  return pre_tokenizer;
+}
+
+void PreTokenizer::add_split(const Part& part) {
+  const Part pattern = part["pattern"];
+  const bool is_regex = !pattern["Regex"].is_null();
+  const std::string text = pattern[is_regex ? "Regex" : "String"].text();
+  if (text.empty()) pattern.fail("got an empty pattern, want a text to cut at");
+  steps_.push_back(
+      Split{is_regex ? Regex(text, pattern.where()) : Regex::literal(text, pattern.where()),
+            behavior_of(part["behavior"]), part["invert"].boolean(false)});
+}
+
+void PreTokenizer::add_byte_level(const Part& part) {
+  if (part["add_prefix_space"].boolean(true)) steps_.push_back(PrefixSpace{});
+  if (part["use_regex"].boolean(true)) {
+    steps_.push_back(Split{Regex(kGpt2Words, part.where()), Behavior::kIsolated, false});
+  }
+  byte_level_ = true;
+}
+
 void PreTokenizer::add(const Part& part) {
   const std::string type = part["type"].text();
   if (type == "Sequence") {
@@ -128,23 +146,37 @@ void PreTokenizer::add(const Part& part) {
   }
   if (byte_level_) part.fail(fmt::format("got {} behind ByteLevel, which is not supported", type));
   if (type == "Split") {
-    const Part pattern = part["pattern"];
-    const bool is_regex = !pattern["Regex"].is_null();
-    const std::string text = pattern[is_regex ? "Regex" : "String"].text();
-    if (text.empty()) pattern.fail("got an empty pattern, want a text to cut at");
-    steps_.push_back(
-        Split{is_regex ? Regex(text, pattern.where()) : Regex::literal(text, pattern.where()),
-              behavior_of(part["behavior"]), part["invert"].boolean(false)});
+    add_split(part);
   } else if (type == "ByteLevel") {
-    if (part["add_prefix_space"].boolean(true)) steps_.push_back(PrefixSpace{});
-    if (part["use_regex"].boolean(true)) {
-      steps_.push_back(Split{Regex(kGpt2Words, part.where()), Behavior::kIsolated, false});
+    add_byte_level(part);
+  } else if (type == "Metaspace") {
+    steps_.push_back(MarkSpaces{Metaspace::parse(part), part["split"].boolean(true)});
+    if (std::get<MarkSpaces>(steps_.back()).options.prepend == Metaspace::Prepend::kFirst) {
+      needs_origins_ = true;
     }
-    byte_level_ = true;
   } else if (type == "Digits") {
-    steps_.push_back(Digits{part["individual_digits"].boolean(false)});
+    const bool individual = part["individual_digits"].boolean(false);
+    steps_.push_back(
+        CharacterSplit{is_numeric, individual ? Behavior::kIsolated : Behavior::kContiguous});
+  } else if (type == "Whitespace") {
+    steps_.push_back(Words{});
+  } else if (type == "WhitespaceSplit") {
+    steps_.push_back(CharacterSplit{is_white_space, Behavior::kRemoved});
+  } else if (type == "Punctuation") {
+    steps_.push_back(CharacterSplit{is_punctuation, behavior_of(part["behavior"], "Isolated")});
+  } else if (type == "BertPreTokenizer") {
+    steps_.push_back(CharacterSplit{is_white_space, Behavior::kRemoved});
+    steps_.push_back(CharacterSplit{is_punctuation, Behavior::kIsolated});
+  } else if (type == "CharDelimiterSplit") {
+    std::size_t start = 0;
+    const char32_t delimiter = next_code_point(character_of(part["delimiter"]), start);
+    steps_.push_back(CharacterSplit{nullptr, Behavior::kRemoved, delimiter});
+  } else if (type == "FixedLength") {
+    const Part length = part["length"];
+    if (length.number() < 1) length.fail("got less than 1, want a number of characters");
+    steps_.push_back(FixedLength{length.number()});
   } else {
-    part.fail(fmt::format("got type {}, want Sequence, Split, ByteLevel or Digits", type));
+    part.fail(fmt::format("got type {}, want {}", type, kKnownTypes));
   }
 }
 
@@ -168,35 +200,49 @@ AlignedText PreTokenizer::prefix_spaces(const AlignedText& text, bool tracked,
   return buffers.changed.view(tracked);
 }
 
-void PreTokenizer::cut(const Split& rule, std::string_view text, std::uint32_t base,
-                       std::vector<Piece>& out, RegexWorkspace& workspace) {
-  if (rule.behavior == Behavior::kIsolated) {  // the common case, without the list of cuts
-    std::uint32_t done = base;
-    RegexMatches matches(rule.pattern, text, workspace);
-    while (matches.next()) {
-      const auto begin = base + static_cast<std::uint32_t>(matches.begin());
-      const auto end = base + static_cast<std::uint32_t>(matches.end());
-      keep({done, begin}, out);
-      keep({begin, end}, out);
-      done = end;
+AlignedText PreTokenizer::mark_spaces(const MarkSpaces& rule, const AlignedText& text, bool tracked,
+                                      PieceBuffers& buffers) {
+  const auto& [mark, prepend] = rule.options;
+  TextBuffer changed;
+  for (Piece& piece : buffers.pieces) {
+    const auto start = static_cast<std::uint32_t>(changed.text.size());
+    const std::string_view part = text.text.substr(piece.begin, piece.end - piece.begin);
+    const std::uint32_t place = text.origin_of(piece.begin).begin;
+    const bool wanted = prepend == Metaspace::Prepend::kAlways ||
+                        (prepend == Metaspace::Prepend::kFirst && place == 0);
+    if (wanted && part[0] != ' ' && !part.starts_with(mark)) {
+      changed.append(mark, {place, place}, tracked);
     }
-    keep({done, base + static_cast<std::uint32_t>(text.size())}, out);
-    return;
+    std::size_t done = 0;
+    for (std::size_t at = part.find(' '); at != part.npos; at = part.find(' ', done)) {
+      changed.append(text, piece.begin + done, piece.begin + at, tracked);
+      changed.append(mark, text.origin_of(piece.begin + at), tracked);
+      done = at + 1;
+    }
+    changed.append(text, piece.begin + done, piece.end, tracked);
+    piece = {start, static_cast<std::uint32_t>(changed.text.size())};
   }
-  const std::vector<Cut> cuts = cuts_of(rule.pattern, rule.invert, text, base, workspace);
-  switch (rule.behavior) {
-    case Behavior::kMergedWithPrevious:
-      return merge_backwards(
-          cuts, [](bool match, bool before) { return match && !before; }, out);
-    case Behavior::kMergedWithNext:
-      return merge_with_next(cuts, out);
-    case Behavior::kContiguous:
-      return merge_backwards(
-          cuts, [](bool match, bool before) { return match == before; }, out);
-    default:
-      for (const Cut& cut : cuts) {
-        if (!cut.is_match) keep(cut.piece, out);
-      }
+  buffers.changed = std::move(changed);
+  if (rule.split) cut_at_marks(buffers.changed.text, mark, buffers.pieces);
+  return buffers.changed.view(tracked);
+}
+
+void PreTokenizer::cut(const Step& step, std::string_view text, std::uint32_t base,
+                       std::vector<Piece>& out, RegexWorkspace& workspace) {
+  if (const auto* split = std::get_if<Split>(&step)) {
+    cut_matches(split->pattern, split->invert, text, base, Joiner(split->behavior, out), workspace);
+  } else if (const auto* rule = std::get_if<CharacterSplit>(&step)) {
+    const Joiner joiner(rule->behavior, out);
+    if (rule->matches) {
+      cut_characters(text, base, rule->matches, joiner);
+    } else {
+      cut_characters(
+          text, base, [rule](char32_t c) { return c == rule->delimiter; }, joiner);
+    }
+  } else if (std::holds_alternative<Words>(step)) {
+    cut_words(text, base, out);
+  } else {
+    cut_lengths(text, base, std::get<FixedLength>(step).characters, out);
   }
 }
 
@@ -204,20 +250,21 @@ AlignedText PreTokenizer::split(const AlignedText& text, bool tracked, PieceBuff
                                 RegexWorkspace& workspace) const {
   AlignedText current = text;
   buffers.pieces.clear();
-  keep({0, static_cast<std::uint32_t>(text.text.size())}, buffers.pieces);
+  const auto size = static_cast<std::uint32_t>(text.text.size());
+  if (size > 0) buffers.pieces.push_back({0, size});
   for (const Step& step : steps_) {
     if (std::holds_alternative<PrefixSpace>(step)) {
       current = prefix_spaces(current, tracked, buffers);
       continue;
     }
+    if (const auto* rule = std::get_if<MarkSpaces>(&step)) {
+      current = mark_spaces(*rule, current, tracked, buffers);
+      continue;
+    }
     buffers.spare.clear();
     for (const Piece& piece : buffers.pieces) {
       const std::string_view part = current.text.substr(piece.begin, piece.end - piece.begin);
-      if (const auto* digits = std::get_if<Digits>(&step)) {
-        cut_digits(part, piece.begin, digits->individual, buffers.spare);
-      } else {
-        cut(std::get<Split>(step), part, piece.begin, buffers.spare, workspace);
-      }
+      cut(step, part, piece.begin, buffers.spare, workspace);
     }
     std::swap(buffers.pieces, buffers.spare);
   }

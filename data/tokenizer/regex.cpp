@@ -6,6 +6,7 @@
 
 #include <new>
 
+#include "data/tokenizer/unicode/newer_characters.h"
 #include "data/tokenizer/utf8.h"
 #include "trainer/base/error.h"
 
@@ -38,7 +39,7 @@ RegexWorkspace::~RegexWorkspace() {
 }
 
 Regex::Regex(std::string_view pattern, const std::string& where)
-    : Regex(Compiled{}, rewrite_pattern(pattern, where), where) {}
+    : Regex(Compiled{}, rewrite_pattern(pattern, where), where, true) {}
 
 Regex Regex::literal(std::string_view text, const std::string& where) {
   std::string quoted;
@@ -46,11 +47,12 @@ Regex Regex::literal(std::string_view text, const std::string& where) {
     if (std::string_view("\\^$.[]|()?*+{}-#&~ ").find(c) != std::string_view::npos) quoted += '\\';
     quoted += c;
   }
-  return Regex(Compiled{}, quoted, where);
+  return Regex(Compiled{}, quoted, where, false);
 }
 
-Regex::Regex(Compiled, const std::string& pcre, const std::string& where)
-    : code_(nullptr, [](pcre2_real_code_8* code) { pcre2_code_free(code); }) {
+Regex::Regex(Compiled, const std::string& pcre, const std::string& where, bool has_classes)
+    : code_(nullptr, [](pcre2_real_code_8* code) { pcre2_code_free(code); }),
+      has_classes_(has_classes) {
   const std::unique_ptr<pcre2_compile_context, void (*)(pcre2_compile_context*)> context(
       pcre2_compile_context_create(nullptr),
       [](pcre2_compile_context* c) { pcre2_compile_context_free(c); });
@@ -67,6 +69,13 @@ Regex::Regex(Compiled, const std::string& pcre, const std::string& where)
   }
   // Without a just-in-time compiler for this processor the interpreter serves, only slower.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
+}
+
+RegexMatches::RegexMatches(const Regex& regex, std::string_view text, RegexWorkspace& workspace)
+    : regex_(regex), text_(text), workspace_(workspace) {
+  if (!regex.has_classes_ || !has_newer_characters(text)) return;
+  write_stand_ins(text, workspace.stand_ins_);
+  text_ = workspace.stand_ins_;
 }
 
 bool RegexMatches::next() {

@@ -2,9 +2,10 @@
 // rewriting that gives `\s`, `\w` and a few others Oniguruma's meaning. What cannot be given the
 // same meaning is refused by name.
 //
-// The classes of characters are those of the installed PCRE2 (10.42 knows Unicode 14; ICU 72, which
-// normalises, knows 15). Characters assigned later count as neither letters nor digits here, and
-// the `tokenizers` package, which knows more of them, may cut next to them elsewhere.
+// The classes of characters are those of Unicode 16, as in the `tokenizers` package: what the
+// installed PCRE2 does not know yet, it is shown as an older character (newer_characters.h). Only
+// scripts other than Han, and younger characters that stand in a pattern by themselves, are not
+// found that way.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +37,7 @@ class RegexWorkspace {
   pcre2_real_match_data_8* data_;
   pcre2_real_match_context_8* context_;
   pcre2_real_jit_stack_8* stack_;
+  std::string stand_ins_;
 };
 
 // A compiled expression; const use from several threads is safe.
@@ -49,16 +51,17 @@ class Regex {
  private:
   friend class RegexMatches;
   struct Compiled {};
-  Regex(Compiled, const std::string& pcre, const std::string& where);
+  Regex(Compiled, const std::string& pcre, const std::string& where, bool has_classes);
   std::unique_ptr<pcre2_real_code_8, void (*)(pcre2_real_code_8*)> code_;
+  bool has_classes_;  // looks at kinds of characters, not only at their values
 };
 
 // The matches in order, left to right, never overlapping. An empty match just behind another match
-// does not count. Requires: well-formed UTF-8 that outlives the object.
+// does not count. Requires: well-formed UTF-8 that outlives the object; one object at a time per
+// workspace.
 class RegexMatches {
  public:
-  RegexMatches(const Regex& regex, std::string_view text, RegexWorkspace& workspace)
-      : regex_(regex), text_(text), workspace_(workspace) {}
+  RegexMatches(const Regex& regex, std::string_view text, RegexWorkspace& workspace);
   // False at the end. Throws DataError when the engine gives up (its stack is bounded).
   bool next();
   std::size_t begin() const { return begin_; }

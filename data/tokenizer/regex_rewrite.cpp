@@ -9,10 +9,11 @@ namespace limbic::data {
 namespace {
 
 // Oniguruma's white space and word characters, as members of a class. PCRE2's own `\s` counts
-// U+180E as white space and its `\w` leaves out marks and connectors. In Latin-1 Oniguruma counts
-// superscript digits and fractions as word characters, elsewhere it does not.
+// U+180E as white space and its `\w` leaves out marks and connectors. Outside of a class
+// Oniguruma counts the superscript digits and fractions of Latin-1 as word characters, too.
 constexpr std::string_view kSpace = R"(\p{Z}\t-\r\x85)";
-constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE)";
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view kLoneWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 class Rewriter {
@@ -91,7 +92,7 @@ class Rewriter {
         break;
       case 'w':
       case 'W':
-        members = kWord;
+        members = kLoneWord;
         break;
       case 'h':
       case 'H':

@@ -64,6 +64,22 @@ void strip(std::string& token, const std::string& content, std::int64_t start, s
   token = token.substr(begin, end - begin);
 }
 
+// Marks become spaces; those of the first token were put in.
+void unmark_spaces(const Metaspace& spaces, std::vector<std::string>& tokens) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const bool put_in = i == 0 && spaces.prepend != Metaspace::Prepend::kNever;
+    std::string out;
+    std::size_t done = 0;
+    for (std::size_t at = tokens[i].find(spaces.mark); at != std::string::npos;
+         at = tokens[i].find(spaces.mark, done)) {
+      out += tokens[i].substr(done, at - done);
+      if (!put_in) out += ' ';
+      done = at + spaces.mark.size();
+    }
+    tokens[i] = out + tokens[i].substr(done);
+  }
+}
+
 void replace(std::string& token, const Regex& pattern, const std::string& content,
              RegexWorkspace& workspace) {
   RegexMatches matches(pattern, token, workspace);
@@ -110,9 +126,13 @@ void TokenDecoder::add(const Part& part) {
     const std::string content = part["content"].text();
     if (content.empty()) part.fail("got empty content, want a character");
     steps_.push_back(Strip{content, part["start"].number(), part["stop"].number()});
+  } else if (type == "Metaspace") {
+    steps_.push_back(Metaspace::parse(part));
   } else {
-    part.fail(fmt::format(
-        "got type {}, want ByteLevel, Sequence, Replace, ByteFallback, Fuse or Strip", type));
+    part.fail(
+        fmt::format("got type {}, want ByteLevel, Sequence, Replace, ByteFallback, Fuse, "
+                    "Strip or Metaspace",
+                    type));
   }
 }
 
@@ -140,6 +160,8 @@ void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens) {
   } else if (const auto* rule = std::get_if<Replace>(&step)) {
     RegexWorkspace workspace;
     for (std::string& token : tokens) replace(token, rule->pattern, rule->content, workspace);
+  } else if (const auto* spaces = std::get_if<Metaspace>(&step)) {
+    unmark_spaces(*spaces, tokens);
   } else {
     const auto& sides = std::get<Strip>(step);
     for (std::string& token : tokens) strip(token, sides.content, sides.start, sides.stop);

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "data/tokenizer/metaspace.h"
 #include "data/tokenizer/part.h"
 #include "data/tokenizer/regex.h"
 
@@ -12,8 +13,8 @@ namespace limbic::data {
 
 class TokenDecoder {
  public:
-  // Knows ByteLevel, Sequence, Replace, ByteFallback, Fuse and Strip; null joins the spellings with
-  // spaces. Throws DataError for any other type.
+  // Knows ByteLevel, Sequence, Replace, ByteFallback, Fuse, Strip and Metaspace; null joins the
+  // spellings with spaces. Throws DataError for any other type.
   static TokenDecoder parse(const Part& part);
 
   // True: the text is the concatenation of what each token alone stands for, as bytes.
@@ -38,7 +39,7 @@ class TokenDecoder {
     std::int64_t start;
     std::int64_t stop;
   };
-  using Step = std::variant<ByteLevel, ByteFallback, Fuse, Replace, Strip>;
+  using Step = std::variant<ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace>;
 
   void add(const Part& part);
   static void run(const Step& step, std::vector<std::string>& tokens);

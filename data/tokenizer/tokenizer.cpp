@@ -44,7 +44,8 @@ const std::string& Tokenizer::Parts::decoded_spelling(std::int32_t id) const {
 
 void Tokenizer::Parts::encode_words(const AlignedText& text, bool tracked,
                                     EncodeWorkspace& workspace, Encoded& out) const {
-  const AlignedText cut = pre_tokenizer.split(text, tracked, workspace.pieces, workspace.regex);
+  const AlignedText cut = pre_tokenizer.split(text, tracked || pre_tokenizer.needs_origins(),
+                                              workspace.pieces, workspace.regex);
   for (const Piece& piece : workspace.pieces.pieces) {
     const std::string_view word = cut.text.substr(piece.begin, piece.end - piece.begin);
     if (!tracked) {
@@ -63,7 +64,8 @@ void Tokenizer::Parts::encode_words(const AlignedText& text, bool tracked,
 
 void Tokenizer::Parts::encode_between(const AlignedText& text, bool tracked,
                                       EncodeWorkspace& workspace, Encoded& out) const {
-  const AlignedText normal = normalizer.apply(text, tracked, workspace.normalized, workspace.regex);
+  const AlignedText normal = normalizer.apply(text, tracked || pre_tokenizer.needs_origins(),
+                                              workspace.normalized, workspace.regex);
   if (normalized_tokens.empty()) return encode_words(normal, tracked, workspace, out);
   normalized_tokens.split(normal.text, workspace.normalized_splits);
   for (const AddedTokenSplit& split : workspace.normalized_splits) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "data/tokenizer/sentencepiece/sentencepiece_loader.h"
 #include "data/tokenizer/tokenizer_parts.h"
 #include "trainer/base/file.h"
 
@@ -59,25 +60,17 @@ std::optional<std::int32_t> named_token(const Tokenizer::Parts& parts, const std
   return found->second;
 }
 
-void read_config(Tokenizer::Parts& parts, const std::string& path) {
-  if (!std::filesystem::exists(path)) return;
+Json read_config(const std::string& path) {
+  if (!std::filesystem::exists(path)) return Json::object();
   try {
-    parts.config = Json::parse(read_file(path));
+    Json config = Json::parse(read_file(path));
+    if (!config.is_object()) {
+      throw DataError(path + ": got no object, want the tokenizer's settings");
+    }
+    return config;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("{}: got no valid JSON: {}", path, error.what()));
   }
-  if (!parts.config.is_object())
-    throw DataError(path + ": got no object, want the tokenizer's settings");
-  parts.eos = named_token(parts, path, "eos_token");
-  parts.bos = named_token(parts, path, "bos_token");
-  parts.pad = named_token(parts, path, "pad_token");
-}
-
-void name_token(Tokenizer::Parts& parts, std::int32_t id, const std::string& spelling) {
-  const auto place = static_cast<std::size_t>(id);
-  if (place >= parts.spellings.size()) parts.spellings.resize(place + 1);
-  parts.spellings[place] = spelling;
-  parts.ids[spelling] = id;
 }
 
 std::string normalized_spelling(const Normalizer& normalizer, const std::string& content) {
@@ -87,7 +80,7 @@ std::string normalized_spelling(const Normalizer& normalizer, const std::string&
 }
 
 void add_tokens(Tokenizer::Parts& parts, const Part& list) {
-  for (const auto& [spelling, id] : parts.model.vocabulary()) name_token(parts, id, spelling);
+  for (const auto& [spelling, id] : parts.model.vocabulary()) parts.name_token(id, spelling);
   std::vector<AddedToken> tokens = read_added_tokens(list);
   // Special tokens come first where two tokens look alike.
   std::stable_partition(tokens.begin(), tokens.end(), [](const auto& t) { return t.special; });
@@ -97,7 +90,7 @@ void add_tokens(Tokenizer::Parts& parts, const Part& list) {
       list.fail(fmt::format("got id {} for {}, want {} as in the vocabulary", token.id,
                             token.content, known->second));
     }
-    name_token(parts, token.id, token.content);
+    parts.name_token(token.id, token.content);
     if (token.special) parts.special.insert(token.id);
     if (token.normalized) {
       const std::string spelling = normalized_spelling(parts.normalizer, token.content);
@@ -122,27 +115,48 @@ void check_post_processor(const Part& part) {
   }
 }
 
-}  // namespace
-
-Tokenizer Tokenizer::load(const std::string& folder) {
-  const std::string path = (std::filesystem::path(folder) / "tokenizer.json").string();
-  if (!std::filesystem::exists(path)) {
-    throw DataError(fmt::format(
-        "{}: got no such file, want the tokenizer of a Hugging Face model folder; a folder with "
-        "only tokenizer.model or vocab.json can be converted with transformers (save_pretrained)",
-        path));
-  }
+void load_json(const std::string& path, Tokenizer::Parts& parts) {
   const nlohmann::json json = read_json(path);
   const Part root(json, path);
   if (!json.is_object()) root.fail("got no object, want a tokenizer");
-  auto parts = std::make_unique<Parts>();
-  parts->normalizer = Normalizer::parse(root["normalizer"]);
-  parts->pre_tokenizer = PreTokenizer::parse(root["pre_tokenizer"]);
-  parts->model = BpeModel::parse(root["model"], parts->pre_tokenizer.is_byte_level());
-  parts->decoder = TokenDecoder::parse(root["decoder"]);
+  parts.normalizer = Normalizer::parse(root["normalizer"]);
+  parts.pre_tokenizer = PreTokenizer::parse(root["pre_tokenizer"]);
+  parts.model = BpeModel::parse(root["model"], parts.pre_tokenizer.is_byte_level());
+  parts.decoder = TokenDecoder::parse(root["decoder"]);
   check_post_processor(root["post_processor"]);
-  add_tokens(*parts, root["added_tokens"]);
-  read_config(*parts, (std::filesystem::path(folder) / "tokenizer_config.json").string());
+  add_tokens(parts, root["added_tokens"]);
+}
+
+}  // namespace
+
+void Tokenizer::Parts::name_token(std::int32_t id, const std::string& spelling) {
+  const auto place = static_cast<std::size_t>(id);
+  if (place >= spellings.size()) spellings.resize(place + 1);
+  spellings[place] = spelling;
+  ids[spelling] = id;
+}
+
+Tokenizer Tokenizer::load(const std::string& folder) {
+  const std::filesystem::path place(folder);
+  const std::string json = (place / "tokenizer.json").string();
+  const std::string model = (place / "tokenizer.model").string();
+  const std::string config = (place / "tokenizer_config.json").string();
+  auto parts = std::make_unique<Parts>();
+  parts->config = read_config(config);
+  if (std::filesystem::exists(json)) {
+    load_json(json, *parts);
+  } else if (std::filesystem::exists(model)) {
+    load_sentencepiece(model, *parts);
+  } else {
+    throw DataError(
+        fmt::format("{}: got no such file and no tokenizer.model, want the tokenizer of a Hugging "
+                    "Face model folder; a folder with vocab.json can be converted with "
+                    "transformers (save_pretrained)",
+                    json));
+  }
+  parts->eos = named_token(*parts, config, "eos_token");
+  parts->bos = named_token(*parts, config, "bos_token");
+  parts->pad = named_token(*parts, config, "pad_token");
   return Tokenizer(std::move(parts));
 }
 

@@ -69,6 +69,8 @@ struct Tokenizer::Parts {
 
   // `tracked` asks for the offsets too.
   void encode(std::string_view text, bool tracked, Encoded& out) const;
+  // Makes `spelling` the token of this id.
+  void name_token(std::int32_t id, const std::string& spelling);
   bool has(std::int32_t id) const;
   // Requires: has(id).
   const std::string& decoded_spelling(std::int32_t id) const;

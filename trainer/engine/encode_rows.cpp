@@ -3,7 +3,6 @@
 #include <atomic>
 #include <mutex>
 
-#include "data/template/chat_encoder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 
@@ -55,17 +54,23 @@ data::Example encode_text(const RunContext& context, const std::string& text) {
 }
 
 data::Example encode_example(const RunContext& context, const data::Mixture& rows,
-                             std::int64_t index, bool assistant_only_loss) {
+                             std::int64_t index, MaskRule mask) {
   const Json messages = rows.messages(index, true);
   data::Example example;
   if (messages.is_string()) {
     example = encode_text(context, messages.get<std::string>());
   } else {
     data::EncodedChat chat = data::encode_chat(context.tokenizer, context.chat_template, messages,
-                                               false, context.template_variables);
+                                               false, context.template_variables, mask.turns);
     example.ids = std::move(chat.ids);
     example.loss_mask = std::move(chat.assistant_mask);
-    if (!assistant_only_loss) example.loss_mask.assign(example.ids.size(), 1);
+    if (!mask.assistant_only) {
+      example.loss_mask.assign(example.ids.size(), 1);
+    } else if (!std::count(example.loss_mask.begin(), example.loss_mask.end(), 0)) {
+      data::fail_row(rows.row(index),
+                     "got a chat template that marks every token as the assistant's, want its "
+                     "turns alone; assistant_only_loss: false learns everything");
+    }
   }
   example.row = index;
   if (!example.loss_mask.empty()) example.loss_mask[0] = 0;
@@ -128,13 +133,12 @@ data::Mixture mixture_of(const RunContext& context, const std::vector<std::strin
 }
 
 std::vector<data::Example> encode_examples(const RunContext& context, const data::Mixture& rows,
-                                           LengthRule rule, bool assistant_only_loss) {
+                                           LengthRule rule, MaskRule mask) {
   std::vector<data::Example> encoded(static_cast<std::size_t>(rows.size()));
   std::vector<Fit> fits(encoded.size(), Fit::kYes);
   for_every_row(rows.size(), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    encoded[at] =
-        with_place(rows, i, [&] { return encode_example(context, rows, i, assistant_only_loss); });
+    encoded[at] = with_place(rows, i, [&] { return encode_example(context, rows, i, mask); });
     fits[at] = fit(encoded[at], rule, rows);
   });
   std::vector<data::Example> kept;

@@ -7,6 +7,7 @@
 
 #include "data/batch.h"
 #include "data/dataset.h"
+#include "data/template/chat_encoder.h"
 #include "trainer/engine/stage.h"
 #include "trainer/engine/train_config.h"
 
@@ -21,13 +22,19 @@ struct LengthRule {
   Overlong overlong = Overlong::kError;
 };
 
-// Documents with a loss mask. A conversation: the assistant's turns with their end-of-turn tokens
-// are targets, or (assistant_only_loss false) every token but the first. A `text` row: the text and
-// an end-of-sequence token, all targets. Example::row is the index in the mixture; dropped rows are
-// missing. Throws DataError `FILE:LINE: ...`: a row that cannot be encoded, is too long or has no
-// target.
+// What of a conversation is learned: the assistant's turns with their end-of-turn tokens, or (not
+// assistant_only) every token but the first.
+struct MaskRule {
+  bool assistant_only = true;
+  data::Turns turns = data::Turns::kAll;
+};
+
+// Documents with a loss mask. A `text` row: the text and an end-of-sequence token, all targets.
+// Example::row is the index in the mixture; dropped rows are missing. Throws DataError
+// `FILE:LINE: ...`: a row that cannot be encoded, is too long, has no target or, although only the
+// assistant's turns are learned, nothing else.
 std::vector<data::Example> encode_examples(const RunContext& context, const data::Mixture& rows,
-                                           LengthRule rule, bool assistant_only_loss);
+                                           LengthRule rule, MaskRule mask);
 
 // A prompt to be answered.
 struct PromptRow {

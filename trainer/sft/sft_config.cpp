@@ -8,7 +8,13 @@ void describe(Fields& f, SftConfig& c) {
   f.section("curriculum", c.curriculum, "rows from easy to hard; absent = all rows from the start");
   f.field("assistant_only_loss", c.assistant_only_loss,
           "learn only what the assistant says; false learns every token of a conversation");
+  f.choice("train_on_turns", c.train_on_turns,
+           {{data::Turns::kAll, "all"}, {data::Turns::kLast, "last"}},
+           "which of the assistant's turns are learned: all, or the last one of a conversation");
   describe(f, c.train);
+  if (f.reading() && !c.assistant_only_loss && c.train_on_turns == data::Turns::kLast) {
+    f.fail("train_on_turns", "got last with assistant_only_loss: false, want one of them");
+  }
   if (f.reading() && c.curriculum && c.train.num_train_epochs) {
     f.fail("num_train_epochs",
            "got num_train_epochs with a curriculum, want curriculum.epochs_per_level or steps");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/curriculum.h"
+#include "data/template/chat_encoder.h"
 #include "trainer/engine/train_config.h"
 
 namespace limbic::sft {
@@ -14,6 +15,7 @@ struct SftConfig {
   std::vector<std::string> data;  // names of datasets, mixed
   std::optional<data::CurriculumConfig> curriculum;
   bool assistant_only_loss = true;
+  data::Turns train_on_turns = data::Turns::kAll;
   engine::TrainConfig train;
 };
 void describe(Fields& f, SftConfig& c);

@@ -59,7 +59,7 @@ class SftSource final : public engine::StepSource {
         rows_(engine::mixture_of(context, config.data)),
         examples_(engine::encode_examples(
             context, rows_, {longest_sequence(context, config), config.train.overlong},
-            config.assistant_only_loss)) {
+            {config.assistant_only_loss, config.train_on_turns})) {
     const auto kind = config.curriculum ? data::parse_difficulty(config.curriculum->difficulty).kind
                                         : data::DifficultySource::Kind::kLength;
     by_loss_ = config.curriculum && kind == data::DifficultySource::Kind::kLoss;
@@ -171,7 +171,7 @@ std::vector<data::Example> first_batch(const engine::RunContext& context, const 
   const data::Mixture rows = engine::mixture_of(context, config.data);
   std::vector<data::Example> examples = engine::encode_examples(
       context, rows, {longest_sequence(context, config), config.train.overlong},
-      config.assistant_only_loss);
+      {config.assistant_only_loss, config.train_on_turns});
   const data::RowPlan plan(
       static_cast<std::int64_t>(examples.size()),
       plan_config(config, derive_seed(context.seed, "rows of " + context.stage_name),

@@ -45,12 +45,24 @@ struct BpeBuffers {
   std::vector<Link> links;
 };
 
+// An entry of a SentencePiece vocabulary, whose place is its id.
+struct ScoredPiece {
+  enum class Role { kText, kUnknown, kReserved };
+  std::string spelling;
+  float score = 0;
+  Role role = Role::kText;
+};
+
 class BpeModel {
  public:
   // `byte_level`: the vocabulary spells bytes by their stand-ins. Throws DataError for any other
   // model, for dropout, for word prefixes and suffixes, and for merges that do not fit the
   // vocabulary.
   static BpeModel parse(const Part& part, bool byte_level);
+  // SentencePiece's form: two neighbours merge when together they are a text piece, the one of the
+  // highest score first. Throws DataError that begins with `where`.
+  static BpeModel from_pieces(const std::vector<ScoredPiece>& pieces, bool byte_fallback,
+                              const std::string& where);
 
   // The tokens of one piece, appended. A byte or character that the vocabulary does not know and
   // that has neither fallback nor unknown token is left out, as the format's owner does.
@@ -90,6 +102,7 @@ class BpeModel {
   void read_options(const Part& part);
   void read_vocabulary(const Part& part);
   void read_merges(const Part& part);
+  void add_merges_of(const std::vector<ScoredPiece>& pieces);
   void prepare_alphabet();
   std::int32_t id_or_none(const std::string& spelling) const;
   // Calls `add(id, begin, end)` for the first symbols of a piece.

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "data/tokenizer/bpe/bpe.h"
 #include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
@@ -101,6 +103,59 @@ void BpeModel::read_merges(const Part& part) {
       fail("parts and whole in the vocabulary");
     }
     merges_.set(left_id, right_id, {rank++, id});
+  }
+}
+
+BpeModel BpeModel::from_pieces(const std::vector<ScoredPiece>& pieces, bool byte_fallback,
+                               const std::string& where) {
+  BpeModel model;
+  model.byte_fallback_ = byte_fallback;
+  model.fuse_unknown_ = true;
+  for (std::size_t id = 0; id < pieces.size(); ++id) {
+    const auto& [spelling, score, role] = pieces[id];
+    if (find_invalid_utf8(spelling) != std::string::npos || spelling.empty()) {
+      throw DataError(fmt::format("{}: got piece {} empty or not UTF-8, want text", where, id));
+    }
+    if (!model.vocabulary_.emplace(spelling, static_cast<std::int32_t>(id)).second) {
+      throw DataError(fmt::format("{}: got the piece {} twice, want it once", where, spelling));
+    }
+    if (role == ScoredPiece::Role::kUnknown) model.unknown_id_ = static_cast<std::int32_t>(id);
+  }
+  model.prepare_alphabet();
+  model.add_merges_of(pieces);
+  return model;
+}
+
+void BpeModel::add_merges_of(const std::vector<ScoredPiece>& pieces) {
+  std::vector<std::int32_t> by_score;
+  std::size_t pairs = 0;
+  for (std::size_t id = 0; id < pieces.size(); ++id) {
+    if (pieces[id].role != ScoredPiece::Role::kText) continue;
+    by_score.push_back(static_cast<std::int32_t>(id));
+    pairs += pieces[id].spelling.size();
+  }
+  const auto piece_of = [&](std::int32_t id) -> const ScoredPiece& {
+    return pieces[static_cast<std::size_t>(id)];
+  };
+  std::stable_sort(by_score.begin(), by_score.end(), [&](std::int32_t a, std::int32_t b) {
+    return piece_of(a).score > piece_of(b).score;
+  });
+  const auto text_id = [&](const std::string& spelling) {
+    const std::int32_t id = id_or_none(spelling);
+    return id == kNoToken || piece_of(id).role == ScoredPiece::Role::kText ? id : kNoToken;
+  };
+  merges_.reserve(pairs);
+  std::uint32_t rank = 0;
+  for (std::size_t i = 0; i < by_score.size(); ++i) {
+    const ScoredPiece& piece = piece_of(by_score[i]);
+    if (i > 0 && piece.score < piece_of(by_score[i - 1]).score) ++rank;
+    std::size_t cut = 0;
+    for (next_code_point(piece.spelling, cut); cut < piece.spelling.size();
+         next_code_point(piece.spelling, cut)) {
+      const std::int32_t left = text_id(piece.spelling.substr(0, cut));
+      const std::int32_t right = text_id(piece.spelling.substr(cut));
+      if (left != kNoToken && right != kNoToken) merges_.set(left, right, {rank, by_score[i]});
+    }
   }
 }
 

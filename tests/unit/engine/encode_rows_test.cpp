@@ -27,8 +27,8 @@ class EncodeRows : public testing::Test {
     return mixture_of(run_.context, {name});
   }
   std::vector<data::Example> examples(const std::vector<std::string>& lines, LengthRule rule,
-                                      bool assistant_only = true) {
-    return encode_examples(run_.context, mixture(lines), rule, assistant_only);
+                                      MaskRule mask = {}) {
+    return encode_examples(run_.context, mixture(lines), rule, mask);
   }
   std::vector<PromptRow> prompts(const std::vector<std::string>& lines, LengthRule rule) {
     return encode_prompts(run_.context, mixture(lines), rule);
@@ -64,8 +64,29 @@ TEST_F(EncodeRows, AConversationTeachesTheAssistantsTurns) {
   EXPECT_EQ(targets_of(got[0]), "c<|im_end|>ef<|im_end|>");
 }
 
+TEST_F(EncodeRows, OrTheLastOfThem) {
+  const auto got = examples(
+      {R"({"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "c"}, )"
+       R"({"role": "user", "content": "d"}, {"role": "assistant", "content": "ef"}]})",
+       kChat},
+      {1000}, {.turns = data::Turns::kLast});
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(targets_of(got[0]), "ef<|im_end|>");
+  EXPECT_EQ(targets_of(got[1]), "c<|im_end|>");
+}
+
+TEST_F(EncodeRows, ATemplateThatMarksEverythingIsRefused) {
+  run_.chat_template = data::ChatTemplate::parse(
+      "{% generation %}{% for m in messages %}{{ m.content }}{% endfor %}{% endgeneration %}",
+      "all.jinja", Json::object());
+  const std::string message = message_of<DataError>([&] { examples({kChat}, {1000}); });
+  EXPECT_THAT(message, StartsWith(file_ + ":1: got a chat template that marks every token"));
+  EXPECT_THAT(message, HasSubstr("assistant_only_loss: false"));
+  EXPECT_EQ(targets_of(examples({kChat}, {1000}, {.assistant_only = false})[0]), "bc");
+}
+
 TEST_F(EncodeRows, OrEveryTokenButTheFirst) {
-  const auto got = examples({kChat, kText}, {1000}, false);
+  const auto got = examples({kChat, kText}, {1000}, {.assistant_only = false});
   for (const auto& example : got) {
     EXPECT_EQ(example.loss_mask[0], 0);
     EXPECT_EQ(std::accumulate(example.loss_mask.begin(), example.loss_mask.end(), 0u) + 1,

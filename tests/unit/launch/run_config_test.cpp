@@ -69,6 +69,18 @@ TEST(RunConfig, StagesHaveTheirOwnDefaults) {
   EXPECT_EQ(c.stages[0].train()->gradient_accumulation_steps, 1);
 }
 
+TEST(RunConfig, OneTurnOrAllTokensAreLearnedNotBoth) {
+  const std::string text = stages("  - {name: a, type: sft, data: easy}\n");
+  const auto sft = [&](const std::vector<std::string>& overrides) {
+    return std::get<sft::SftConfig>(read(text, overrides).stages[0].options);
+  };
+  EXPECT_EQ(sft({}).train_on_turns, data::Turns::kAll);
+  EXPECT_EQ(sft({"stages.a.train_on_turns=last"}).train_on_turns, data::Turns::kLast);
+  EXPECT_THAT(refusal(text, {"stages.a.train_on_turns=last", "stages.a.assistant_only_loss=false"}),
+              HasSubstr("train_on_turns: got last with assistant_only_loss: false"));
+  EXPECT_THAT(refusal(text, {"stages.a.train_on_turns=first"}), HasSubstr("all"));
+}
+
 TEST(RunConfig, OverridesNameStagesByNameOrIndex) {
   const std::string text = stages("  - {name: a, type: sft, data: easy, steps: 5}\n");
   const auto steps = [&](const std::string& override_text) {

@@ -25,7 +25,7 @@ std::vector<double> difficulty(TestRun& run, const std::string& source,
                                const std::vector<std::string>& rows = kRows) {
   run.add_dataset("d", rows);
   const data::Mixture mixture = engine::mixture_of(run.context, {"d"});
-  const auto examples = engine::encode_examples(run.context, mixture, kShort, true);
+  const auto examples = engine::encode_examples(run.context, mixture, kShort, {});
   return difficulty_of(run.context, mixture, examples, {.difficulty = source});
 }
 

@@ -153,6 +153,26 @@ TEST_F(ChatEncoder, TakesGenerationBlocksFirst) {
               ElementsAre("Be brief.", "a", "b", "c"));
 }
 
+TEST_F(ChatEncoder, MarksTheLastTurnAlone) {
+  const auto last = [&](const ChatTemplate& chat_template, const std::string& conversation) {
+    return turns(encode_chat(tokenizer_, chat_template, golden_["conversations"].at(conversation),
+                             false, Json::object(), Turns::kLast));
+  };
+  for (const char* name : {"chatml.jinja", "thinking.jinja", "tagged.jinja"}) {
+    EXPECT_THAT(last(golden_template(name), "turns"), ElementsAre(testing::EndsWith("f<|im_end|>")))
+        << name;
+    EXPECT_THAT(last(golden_template(name), "question"), ElementsAre()) << name;
+  }
+  EXPECT_THAT(last(golden_template("tagged.jinja"), "open"), ElementsAre("b<|im_end|>"));
+  // One message in two blocks.
+  const ChatTemplate blocks = ChatTemplate::parse(
+      "{% for m in messages %}{{ m.role }}{% if m.role == 'assistant' %}{% generation %}<"
+      "{% endgeneration %} {% generation %}{{ m.content }}{% endgeneration %}{% endif %}"
+      "{% endfor %}",
+      "blocks", Json::object());
+  EXPECT_THAT(last(blocks, "turns"), ElementsAre("<", "f"));
+}
+
 TEST_F(ChatEncoder, CountsTokensThatOverlap) {
   // "\n\n" is one token: half of it stands in front of the span.
   const ChatTemplate merged = ChatTemplate::parse(

@@ -5,6 +5,7 @@ Reads golden/expressions.txt (one a line) and golden/templates. Needs jinja2 onl
 it in this folder after changing a template or a case: python make_golden.py
 """
 import datetime
+import functools
 import json
 from pathlib import Path
 
@@ -58,9 +59,14 @@ def environment():
 ENV = environment()
 
 
+@functools.lru_cache(maxsize=None)
+def compiled(source):
+    return ENV.from_string(source)
+
+
 def render(source, variables):
     ENV.blocks, ENV.spans = [], []
-    for part in ENV.from_string(source).generate(**json.loads(json.dumps(variables))):
+    for part in compiled(source).generate(**json.loads(json.dumps(variables))):
         ENV.blocks.append(part)
     return "".join(ENV.blocks), ENV.spans
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "proto/sentencepiece_model.pb.h"
 #include "tests/unit/tokenizer/golden.h"
 #include "trainer/base/error.h"
 
@@ -76,11 +77,11 @@ TEST(Load, UnknownTypesAreNamed) {
                    ".normalizer.normalizers[1]", "Nmt", "flags");
   expect_complaint(
       [](Json& j) {
-        j["pre_tokenizer"] = {{"type", "Whitespace"}};
+        j["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
       },
-      ".pre_tokenizer", "Whitespace");
-  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["type"] = "Metaspace"; },
-                   ".pre_tokenizer.pretokenizers[0]", "Metaspace", "qwen");
+      ".pre_tokenizer", "UnicodeScripts");
+  expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][1]["type"] = "Other"; },
+                   ".pre_tokenizer.pretokenizers[1]", "Other", "qwen");
   expect_complaint([](Json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; },
                    ".pre_tokenizer.pretokenizers[0].behavior", "Sideways", "qwen");
   expect_complaint([](Json& j) { j["decoder"] = {{"type", "CTC"}}; }, ".decoder", "CTC");
@@ -89,6 +90,28 @@ TEST(Load, UnknownTypesAreNamed) {
         j["post_processor"] = {{"type", "Other"}};
       },
       ".post_processor", "Other");
+}
+
+TEST(Load, DamagedPreTokenizers) {
+  const auto with = [](const Json& part) { return [part](Json& j) { j["pre_tokenizer"] = part; }; };
+  const std::string place = ".pre_tokenizer";
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", "ab"}}), place + ".replacement",
+                   "\"ab\"");
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", ""}}), place + ".replacement",
+                   "\"\"");
+  expect_complaint(with({{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "often"}}),
+                   place + ".prepend_scheme", "often");
+  expect_complaint(with({{"type", "Metaspace"},
+                         {"replacement", "_"},
+                         {"prepend_scheme", "first"},
+                         {"add_prefix_space", false}}),
+                   place + ".prepend_scheme", "add_prefix_space");
+  expect_complaint(with({{"type", "CharDelimiterSplit"}, {"delimiter", "xy"}}),
+                   place + ".delimiter", "\"xy\"");
+  expect_complaint(with({{"type", "FixedLength"}, {"length", 0}}), place + ".length",
+                   "less than 1");
+  expect_complaint(with({{"type", "Punctuation"}, {"behavior", "Sideways"}}), place + ".behavior",
+                   "Sideways");
 }
 
 TEST(Load, DamagedModel) {
@@ -179,6 +202,111 @@ TEST(Load, DamagedConfig) {
               AllOf(StartsWith(path), HasSubstr("eos_token"), HasSubstr("<nobody>")));
   EXPECT_THAT(complaint_about(R"({"pad_token": 7})"),
               AllOf(StartsWith(path), HasSubstr("pad_token"), HasSubstr("7")));
+}
+
+// Pieces of a SentencePiece model.
+class ModelFile {
+ public:
+  ModelFile() {
+    model.mutable_trainer_spec()->set_model_type(sentencepiece::Model::Trainer::BPE);
+    model.mutable_normalizer_spec()->set_remove_extra_whitespaces(false);
+    add("<unk>", 0, Piece::UNKNOWN);
+    add("<s>", 0, Piece::CONTROL);
+    for (const char* text : {"\u2581a", "ab", "bc", "\u2581ab"}) {
+      add(text, -static_cast<float>(model.pieces_size()));
+    }
+    for (const char* letter : {"\u2581", "a", "b", "c"}) add(letter, -10);
+  }
+
+  using Piece = sentencepiece::Model::Piece;
+  void add(const std::string& text, float score, Piece::Type type = Piece::NORMAL) {
+    Piece* piece = model.add_pieces();
+    piece->set_piece(text);
+    piece->set_score(score);
+    piece->set_type(type);
+  }
+  Tokenizer load(const std::string& config = "{}") const {
+    folder.write("tokenizer.model", model.SerializeAsString());
+    folder.write("tokenizer_config.json", config);
+    return Tokenizer::load(folder.path());
+  }
+  std::string complaint(const std::string& config = "{}") const {
+    const std::string message = failure_of([&] { load(config); });
+    EXPECT_THAT(message, AllOf(StartsWith(folder.file("tokenizer.model") + ": "), HasSubstr("got"),
+                               HasSubstr("want")));
+    return message;
+  }
+
+  sentencepiece::Model model;
+  TokenizerFolder folder;
+};
+
+TEST(LoadSentencePiece, MergesByScore) {
+  const Tokenizer tokenizer = ModelFile().load(R"({"bos_token": "<s>"})");
+  const auto spellings = [&](const std::string& text) {
+    std::vector<std::string> found;
+    for (const std::int32_t id : tokenizer.encode(text)) found.push_back(tokenizer.token_of(id));
+    return found;
+  };
+  EXPECT_THAT(spellings("ab"), testing::ElementsAre("\u2581ab"));
+  EXPECT_THAT(spellings("abc"), testing::ElementsAre("\u2581a", "bc"));
+  EXPECT_THAT(spellings("cabc"), testing::ElementsAre("\u2581", "c", "ab", "c"));
+  EXPECT_THAT(spellings("b c"), testing::ElementsAre("\u2581", "b", "\u2581", "c"));
+  EXPECT_THAT(spellings("xyz"), testing::ElementsAre("\u2581", "<unk>"));
+  EXPECT_THAT(spellings("a<s>a"), testing::ElementsAre("\u2581a", "<s>", "\u2581a"));
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("b  c"), false), "b  c");
+  EXPECT_EQ(tokenizer.bos_id(), 1);
+  EXPECT_TRUE(tokenizer.is_special(1));
+}
+
+TEST(LoadSentencePiece, LegacyDecidesWhereSpacesAreAdded) {
+  const Tokenizer tokenizer = ModelFile().load(R"({"legacy": false})");
+  const auto ids = tokenizer.encode("a<s>a");
+  EXPECT_EQ(tokenizer.token_of(ids.front()), "\u2581a");
+  EXPECT_EQ(tokenizer.token_of(ids.back()), "a");
+}
+
+TEST(LoadSentencePiece, ConfigAddsTokens) {
+  const ModelFile file;
+  const Tokenizer tokenizer = file.load(
+      R"({"added_tokens_decoder": {"10": {"content": "<pad>", "special": true, "lstrip": true}},
+          "pad_token": "<pad>"})");
+  EXPECT_EQ(tokenizer.size(), 11);
+  EXPECT_EQ(tokenizer.pad_id(), 10);
+  EXPECT_EQ(tokenizer.encode("b  <pad>").size(), 3u);  // the mark, b, and it with its spaces
+  EXPECT_THAT(file.complaint(R"({"added_tokens_decoder": {"x": {"content": "y"}}})"),
+              HasSubstr("added_tokens_decoder: got x"));
+  EXPECT_THAT(file.complaint(R"({"added_tokens_decoder": {"3": {"content": "y"}}})"),
+              HasSubstr("got id 3 for y"));
+}
+
+TEST(LoadSentencePiece, RefusesWhatItCannotDo) {
+  const auto after = [](const std::function<void(ModelFile&)>& change) {
+    ModelFile file;
+    change(file);
+    return file.complaint();
+  };
+  using Trainer = sentencepiece::Model::Trainer;
+  EXPECT_THAT(
+      after([](ModelFile& f) { f.model.mutable_trainer_spec()->set_model_type(Trainer::UNIGRAM); }),
+      HasSubstr("Unigram"));
+  EXPECT_THAT(after([](ModelFile& f) {
+                f.model.mutable_normalizer_spec()->set_precompiled_charsmap("x");
+                f.model.mutable_normalizer_spec()->set_name("nmt_nfkc");
+              }),
+              HasSubstr("nmt_nfkc"));
+  EXPECT_THAT(after([](ModelFile& f) {
+                f.model.mutable_trainer_spec()->set_treat_whitespace_as_suffix(true);
+              }),
+              HasSubstr("treat_whitespace_as_suffix"));
+  EXPECT_THAT(
+      after([](ModelFile& f) { f.model.mutable_normalizer_spec()->set_escape_whitespaces(false); }),
+      HasSubstr("escape_whitespaces"));
+  EXPECT_THAT(after([](ModelFile& f) { f.add("gone", 0, ModelFile::Piece::UNUSED); }),
+              HasSubstr("unused piece gone"));
+  EXPECT_THAT(after([](ModelFile& f) { f.add("ab", 0); }), HasSubstr("the piece ab twice"));
+  EXPECT_THAT(after([](ModelFile& f) { f.add("", 0); }), HasSubstr("piece 10 empty"));
+  EXPECT_THAT(after([](ModelFile& f) { f.model.Clear(); }), HasSubstr("no SentencePiece model"));
 }
 
 }  // namespace

@@ -11,27 +11,12 @@ import shutil
 from pathlib import Path
 
 import corpus
+from make_golden_parts import LLAMA3, O200K, QWEN, byte_level, special, split
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN = LLAMA3.replace("{1,3}", "")
 CHAT_ML = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-
-
-def special(content, **flags):
-    return AddedToken(content, special=True, normalized=False, **flags)
-
-
-def byte_level(add_prefix_space=False, use_regex=True):
-    return pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space, use_regex=use_regex)
-
-
-def split(pattern):
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"),
-                                    byte_level(use_regex=False)])
 
 
 def trained(size, pre_tokenizer, first=(), normalizer=None, **model):
@@ -199,15 +184,26 @@ PRE_TOKENIZERS = {
                  pre_tokenizers.Split(Regex("\\s?\\p{P}+"), "isolated"),
                  pre_tokenizers.Split(Regex("[\u4e00-\u9fa5]+"), "isolated"),
                  pre_tokenizers.Digits(individual_digits=True)],
-    "o200k": [pre_tokenizers.Split(Regex(
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"
-        r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}|"
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"), "isolated")],
+    "o200k": [pre_tokenizers.Split(Regex(O200K), "isolated")],
+    "word_in_and_out_of_a_class": [pre_tokenizers.Split(Regex(r"\w+"), "isolated"),
+                                   pre_tokenizers.Split(Regex(r"[\w]+"), "contiguous")],
+    "metaspace": [pre_tokenizers.Metaspace()],
+    "metaspace_first": [pre_tokenizers.Metaspace("_", prepend_scheme="first")],
+    "metaspace_never": [pre_tokenizers.Metaspace("\u2581", prepend_scheme="never", split=False)],
+    "metaspace_behind_digits": [pre_tokenizers.Digits(), pre_tokenizers.Metaspace()],
+    "whitespace": [pre_tokenizers.Whitespace()],
+    "whitespace_split": [pre_tokenizers.WhitespaceSplit()],
+    "bert": [pre_tokenizers.BertPreTokenizer()],
+    "punctuation": [pre_tokenizers.Punctuation()],
+    "punctuation_removed": [pre_tokenizers.Punctuation("removed")],
+    "punctuation_contiguous": [pre_tokenizers.Punctuation("contiguous")],
+    "delimiter": [pre_tokenizers.CharDelimiterSplit("o")],
+    "fixed_length": [pre_tokenizers.FixedLength(3)],
 }
 NORMALIZERS = {
     "nfd": normalizers.NFD(), "nfkc": normalizers.NFKC(), "nfkd": normalizers.NFKD(),
     "lowercase": normalizers.Lowercase(), "strip": normalizers.Strip(),
+    "strip_accents": normalizers.StripAccents(),
     "strip_left": normalizers.Strip(left=True, right=False),
     "replace_text": normalizers.Replace("o", "00"),
     "replace_regex": normalizers.Replace(Regex(r"\s+"), " "),
@@ -222,6 +218,8 @@ VARIANT_TEXTS = [
     "aeiou xyz aei", "x_y-z \u0663\u00b2 \u093c\u0915\u094d a\u0301b \u200d",
     "\u4eca\u5929\u5929\u6c14 HELLOworld it'S 12345 a/b\r\n/",
     "\t \u00a0\u3000x\u2028 ", "\uac01 \u1100\u1161\u11a8", "a.b..c",
+    "\U0001fae8\U0001f6dc x\U00010d50\U00010d4e \U0002ebf0\U00031350 \U000116da\u0897y",
+    "\u00b2x\u00bc \u166d\u2e5d \u0300\u07fd\u1cf2 a\u0345\u08ca\u0315",
     "\u03a3\u03a3 \u0393\u0399\u0391\u03a3 \u01c5 \u00df",
 ]
 
