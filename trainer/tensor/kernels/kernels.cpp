@@ -167,8 +167,7 @@ void rotate_backward(const HeadLayout& layout, const X* grad_out, const X* in, c
 }
 
 inline void softmax_row(float* row, std::int64_t count) {
-  float top = row[0];
-  for (std::int64_t j = 1; j < count; ++j) top = row[j] > top ? row[j] : top;
+  const float top = largest(row, count);
   in_lanes(
       count, [&](std::int64_t j, std::int64_t part) __attribute__((always_inline)) {
         store(row + j, fast_exp(load(row + j, part) - top), part);
@@ -225,11 +224,7 @@ void row_stats(const X* logits, const std::int32_t* targets, RowStats* stats, st
                std::int64_t end, std::int64_t vocabulary) {
   for (std::int64_t row = begin; row < end; ++row) {
     const X* x = logits + row * vocabulary;
-    float top = load(x);
-    for (std::int64_t i = 1; i < vocabulary; ++i) {
-      const float value = load(x + i);
-      top = value > top ? value : top;
-    }
+    const float top = largest(x, vocabulary);
     double sum = 0.0;
     double weighted = 0.0;
     for (std::int64_t from = 0; from < vocabulary; from += kSumBlock) {

@@ -73,6 +73,28 @@ inline float sum_of(Floats v) {
   return sum;
 }
 
+// The largest of a row; NaN may or may not count. A loop over single values is not vectorised,
+// because the order of comparisons matters to NaN.
+template <class X>
+inline float largest(const X* row, std::int64_t count) {
+  float top = load(row);
+  if (count < kLanes) {
+    for (std::int64_t i = 1; i < count; ++i) top = load(row + i) > top ? load(row + i) : top;
+    return top;
+  }
+  Floats best = load(row, kLanes);
+  std::int64_t i = kLanes;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Floats x = load(row + i, kLanes);
+    best = x > best ? x : best;
+  }
+  // The rest, together with some that have been seen.
+  const Floats last = load(row + count - kLanes, kLanes);
+  best = last > best ? last : best;
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) top = best[lane] > top ? best[lane] : top;
+  return top;
+}
+
 // exp with about 1 ulp error on [-87, 88]; below it gives 0, above infinity is never reached by
 // callers that shift by the maximum. Degree-6 polynomial on [-ln2/2, ln2/2] (Cephes coefficients).
 inline Floats fast_exp(Floats x) {

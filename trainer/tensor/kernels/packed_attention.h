@@ -112,12 +112,6 @@ inline float weights_of(float* scores, std::int64_t visible, std::int64_t column
   return sum_of(sum);
 }
 
-inline float largest(const float* row, std::int64_t count) {
-  float top = row[0];
-  for (std::int64_t j = 1; j < count; ++j) top = row[j] > top ? row[j] : top;
-  return top;
-}
-
 template <class X>
 inline void attend(const PackedAttention<X>& job, const Sight& sight, std::int64_t head, X* out,
                    HeadMemory& memory) {

@@ -48,7 +48,8 @@ inline void column_strip(const float* a, std::int64_t a_row, std::int64_t a_colu
   };
   while (rows - i >= kTileRows) step(tile<kTileRows, Wide, B>, kTileRows);
   while (rows - i >= 3) step(tile<3, Wide, B>, 3);
-  while (rows - i >= 1) step(tile<1, Wide, B>, 1);
+  if (rows - i == 2) step(tile<2, Wide, B>, 2);
+  if (rows - i == 1) step(tile<1, Wide, B>, 1);
 }
 
 template <class B>
