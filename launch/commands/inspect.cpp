@@ -34,7 +34,7 @@ Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
     const std::string module =
         slot.name.substr(0, slot.name.size() - std::string(".weight").size());
     for (const std::string& target : config.lora->target_modules) {
-      if (target != "all-linear" && !module.ends_with("." + target)) continue;
+      if (!model::is_target(module, target)) continue;
       out.trained += config.lora->r * (slot.shape[0] + slot.shape[1]);
       break;
     }

@@ -10,12 +10,28 @@ at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return wide * at::rsqrt(wide.pow(2).mean(-1, true) + eps) * weight;
 }
 
-// x [tokens, heads, head_dim]; the halves are rotated against each other.
+// x [tokens, heads, head_dim]; the halves of the rotated part are rotated against each other.
 at::Tensor rotate(const at::Tensor& x, const AttentionPlan& plan) {
   const at::Tensor cos = plan.cos.index_select(0, plan.positions).unsqueeze(1);
   const at::Tensor sin = plan.sin.index_select(0, plan.positions).unsqueeze(1);
-  const auto halves = x.chunk(2, -1);
-  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+  const std::int64_t half = plan.cos.size(1);
+  const auto parts = x.split_with_sizes({half, half, x.size(-1) - 2 * half}, -1);
+  return at::cat({parts[0] * cos - parts[1] * sin, parts[1] * cos + parts[0] * sin, parts[2]}, -1);
+}
+
+// q [1, heads, queries, head_dim] against as many heads of keys; the queries are the last of them.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const AttentionPlan& plan) {
+  const std::int64_t behind = k.size(2) - q.size(2);
+  at::Tensor mask = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).tril(behind);
+  if (plan.window > 0) mask = mask.triu(behind - plan.window + 1);
+  if (plan.softcap == 0.0) {
+    return at::scaled_dot_product_attention(q, k, v, mask, 0.0, false, plan.scale);
+  }
+  const at::Tensor scores =
+      soft_cap(at::matmul(q, k.transpose(2, 3)).to(at::kFloat) * plan.scale, plan.softcap);
+  const at::Tensor weights = at::softmax(scores.masked_fill(~mask, -INFINITY), -1);
+  return at::matmul(weights.to(v.scalar_type()), v);
 }
 
 }  // namespace
@@ -30,6 +46,13 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
   const auto halves = gate_up.to(at::kFloat).chunk(2, -1);
   return (at::silu(halves[0]) * halves[1]).to(gate_up.scalar_type());
 }
+
+at::Tensor geglu(const at::Tensor& gate_up) {
+  const auto halves = gate_up.to(at::kFloat).chunk(2, -1);
+  return (at::gelu(halves[0], "tanh") * halves[1]).to(gate_up.scalar_type());
+}
+
+at::Tensor soft_cap(const at::Tensor& x, double cap) { return (x / cap).tanh() * cap; }
 
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap) {
@@ -60,14 +83,8 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
       const auto seen = [&](const at::Tensor& x) {
         return continues ? at::cat({rows(x, families[f]), rows(x, s)}, 0) : rows(x, s);
       };
-      const at::Tensor queries = rows(q, s);
-      const at::Tensor keys = seen(k);
-      const at::Tensor mask =
-          at::ones({queries.size(0), keys.size(0)}, q.options().dtype(at::kBool))
-              .tril(keys.size(0) - queries.size(0));
-      const at::Tensor out =
-          at::scaled_dot_product_attention(heads_first(queries, 1), heads_first(keys, group),
-                                           heads_first(seen(parts[2]), group), mask);
+      const at::Tensor out = attend(heads_first(rows(q, s), 1), heads_first(seen(k), group),
+                                    heads_first(seen(parts[2]), group), plan);
       outputs.push_back(out.squeeze(0).transpose(0, 1).reshape({-1, plan.heads * plan.head_dim}));
     }
   }
@@ -75,8 +92,9 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
 }
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets) {
-  const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
+                           const at::Tensor& targets, double softcap) {
+  at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
+  if (softcap > 0.0) logits = soft_cap(logits, softcap);
   const at::Tensor all = at::log_softmax(logits, -1);
   const at::Tensor chosen = all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
   const at::Tensor flat = all.detach();

@@ -9,9 +9,12 @@ namespace limbic::model::reference {
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute);
 at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor geglu(const at::Tensor& gate_up);
+// cap tanh(x / cap)
+at::Tensor soft_cap(const at::Tensor& x, double cap);
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap);
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets);
+                           const at::Tensor& targets, double softcap = 0.0);
 
 }  // namespace limbic::model::reference
