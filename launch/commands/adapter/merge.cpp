@@ -22,9 +22,14 @@ int merge(const MergeOptions& options) {
   const std::string aside = options.output + ".unfinished";
   fs::remove_all(aside);
   const at::ScalarType type = options.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
-  const model::MergeReport report = [&] {
+  const ModelCard card{.base = options.model,
+                       .steps = {{"merged with the adapter " + options.adapter, {}}},
+                       .config = "",
+                       .rewards = {}};
+  const MergeResult result = [&] {
     try {
-      return merge_adapter(options.model, options.adapter, options.chat_template, type, aside);
+      return merge_adapter(options.model, options.adapter, options.chat_template, type, card,
+                           aside);
     } catch (...) {
       fs::remove_all(aside);
       throw;
@@ -32,9 +37,11 @@ int merge(const MergeOptions& options) {
   }();
   fs::remove_all(options.output);
   fs::rename(aside, options.output);
-  std::cout << fmt::format("{}: {} modules merged, largest change {:.3g}, relative change {:.3g}\n",
-                           options.output, report.modules, report.largest_change,
-                           report.relative_change);
+  std::cout << fmt::format(
+      "{}: {} modules merged, largest change {:.3g}, relative change {:.3g}; read again, "
+      "log-probabilities differ by at most {:.3g}\n",
+      options.output, result.report.modules, result.report.largest_change,
+      result.report.relative_change, result.drift);
   return 0;
 }
 
