@@ -71,6 +71,10 @@ TYPES = {"qwen2": torch.float32, "qwen3": torch.float16, "gemma2": torch.float16
 SHARDED = {"llama"}
 SAVED_HEAD = {"gemma2"}  # a tied head that is in the file all the same
 SPELLED_V4 = {"qwen2", "phi3", "gemma3"}
+ADAPTERS = {"qwen3": dict(target_modules=r".*\.(q|k|up)_proj", use_rslora=True, rank_pattern={"q_proj": 2, "1.mlp.up_proj": 4},
+                          alpha_pattern={"layers.0.*": 7, "q_proj": 3}),
+            "gemma": dict(target_modules=["v_proj", "layers.1.mlp.down_proj"]),
+            "phi3": dict(target_modules="all-linear", modules_to_save=["lm_head"])}
 
 
 def spell_v4(config: dict) -> dict:
@@ -140,7 +144,7 @@ def run(model, data) -> dict[str, torch.Tensor]:
 
 
 def gradients(model, prefix: str) -> dict[str, torch.Tensor]:
-    return {prefix + name.replace(".default", ""): p.grad.clone()
+    return {prefix + name.replace(".default", "").replace(".modules_to_save", ""): p.grad.clone()
             for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
 
 
@@ -163,11 +167,12 @@ def make(name: str, config, folder: pathlib.Path) -> None:
     prompt = data[1][0].unsqueeze(0)
     greedy = model.generate(prompt, max_new_tokens=32, do_sample=False, pad_token_id=0)
     golden["greedy"] = greedy[0, prompt.shape[1]:].int()
+    options = ADAPTERS.get(name, dict(target_modules="all-linear"))
     lora = get_peft_model(model, LoraConfig(r=3, lora_alpha=5, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
-                                            target_modules="all-linear"))
+                                            **options))
     for key, parameter in lora.named_parameters():
-        if "lora_B" in key:
-            parameter.data = 0.1 * torch.randn_like(parameter)
+        if "lora_B" in key or "modules_to_save" in key:
+            parameter.data += 0.1 * torch.randn_like(parameter)
     lora.eval()
     golden |= {"lora." + k: v for k, v in run(lora, data).items()} | gradients(lora, "lora.grad.")
     lora.save_pretrained(folder / "adapter")

@@ -138,12 +138,12 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
   RopeConfig rope;
   rope.kind = kind_of(section);
   rope.theta = section.positive_or("rope_theta", theta);
-  rope.partial = section.positive_or("partial_rotary_factor",
-                                     config.positive_or("partial_rotary_factor", 1.0));
+  const JsonReader& owner = section.has("partial_rotary_factor") ? section : config;
+  rope.partial = owner.positive_or("partial_rotary_factor", 1.0);
   const std::int64_t dimensions = rotated_dimensions(rope, head_dim);
   if (dimensions < 2 || dimensions % 2 != 0 || dimensions > head_dim) {
-    section.fail("partial_rotary_factor", fmt::format("{}", rope.partial),
-                 fmt::format("a share of head_dim {} that makes an even number", head_dim));
+    owner.fail("partial_rotary_factor", fmt::format("{}", rope.partial),
+               fmt::format("a share of head_dim {} that makes an even number", head_dim));
   }
   const auto positions = static_cast<double>(max_positions);
   const char* key = "original_max_position_embeddings";

@@ -1,6 +1,7 @@
 #include "trainer/model/peft/adapter_check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -42,6 +43,7 @@ class AdapterCheck {
       config_.fail("peft_type", json_.value("peft_type", Json("nothing")).dump(), "\"LORA\"");
     }
     rank_ = config_.size("r");
+    check_expressions(config_);
     Decoder decoder(model_, at::kFloat, at::kCPU);
     for (const WeightSlot& slot : weight_slots(decoder)) {
       if (slot.linear == nullptr || slot.is_bias) continue;

@@ -1,11 +1,12 @@
 #include "trainer/model/peft/adapter_config.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <regex>
 
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
-#include "trainer/model/config/json_reader.h"
 
 namespace limbic::model {
 namespace {
@@ -22,12 +23,14 @@ bool matches(const std::string& expression, const std::string& module) {
   return std::regex_match(module, std::regex(expression));
 }
 
-void check_expression(const JsonReader& config, const char* key, const std::string& expression) {
+constexpr const char* kExpression = "a name or a regular expression of ECMAScript";
+
+bool is_expression(const std::string& text) {
   try {
-    std::regex compiled(expression);
-  } catch (const std::regex_error& error) {
-    config.fail(key, "'" + expression + "'",
-                fmt::format("a regular expression of ECMAScript ({})", error.what()));
+    std::regex compiled(text);
+    return true;
+  } catch (const std::regex_error&) {
+    return false;
   }
 }
 
@@ -48,7 +51,6 @@ Pattern read_pattern(const JsonReader& config, const char* key, bool whole) {
     if (!good) {
       config.fail(key, value.dump(), whole ? "whole numbers from 1 to 4096" : "numbers above 0");
     }
-    check_expression(config, key, expression);
     out.emplace_back(expression, value.get<double>());
   }
   return out;
@@ -73,7 +75,6 @@ std::vector<std::string> read_targets(const JsonReader& config) {
     return read_names(config, key);
   }
   const std::string text = config.text_or(key, "");
-  if (text != "all-linear") check_expression(config, key, text);
   return {text};
 }
 
@@ -113,6 +114,11 @@ void describe(Fields& f, LoraConfig& c) {
   f.field("target_modules", c.target_modules,
           "all-linear, module names such as q_proj (every module whose name ends so), or regular "
           "expressions of whole names");
+  for (const std::string& target : c.target_modules) {
+    if (f.reading() && !is_expression(target)) {
+      f.fail("target_modules", fmt::format("got '{}', want {}", target, kExpression));
+    }
+  }
   f.field("use_rslora", c.use_rslora, "scale by alpha / sqrt(r) instead");
   f.field("modules_to_save", c.modules_to_save,
           "embed_tokens and lm_head: trained as a whole and saved with the adapter");
@@ -121,6 +127,24 @@ void describe(Fields& f, LoraConfig& c) {
 bool is_target(const std::string& module, const std::string& target) {
   if (target == "all-linear" || module == target || module.ends_with("." + target)) return true;
   return !is_name(target) && matches(target, module);
+}
+
+void check_expressions(const JsonReader& config) {
+  const auto check = [&](const char* key, const std::string& text) {
+    if (!is_expression(text)) config.fail(key, "'" + text + "'", kExpression);
+  };
+  if (config.has("target_modules")) {
+    const Json& targets = config.json().at("target_modules");
+    for (const Json& item : targets.is_array() ? targets : Json::array({targets})) {
+      if (item.is_string()) check("target_modules", item.get<std::string>());
+    }
+  }
+  for (const char* key : {"rank_pattern", "alpha_pattern"}) {
+    if (!config.has(key)) continue;
+    for (const auto& [expression, value] : config.section(key).json().items()) {
+      check(key, expression);
+    }
+  }
 }
 
 LoraConfig read_adapter_config(const std::string& path) {
@@ -137,6 +161,7 @@ LoraConfig read_adapter_config(const std::string& path) {
                 "\"LORA\"");
   }
   refuse_others(config);
+  check_expressions(config);
   LoraConfig out;
   out.r = config.size("r");
   if (out.r > kMaxRank) config.fail("r", std::to_string(out.r), "a whole number from 1 to 4096");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "trainer/base/fields.h"
+#include "trainer/model/config/json_reader.h"
 
 namespace limbic::model {
 
@@ -34,6 +35,10 @@ void describe(Fields& f, LoraConfig& c);
 // "all-linear" is every module; a name is that of a module or ends it behind a dot; anything with
 // other characters than a name has is a regular expression of whole names.
 bool is_target(const std::string& module, const std::string& target);
+
+// Throws DataError when target_modules, rank_pattern or alpha_pattern of an adapter_config.json
+// hold something that is no regular expression.
+void check_expressions(const JsonReader& config);
 
 // Throws DataError: another kind of adapter (DoRA and the like, named), values out of bounds,
 // options that limbic does not have.
