@@ -19,14 +19,7 @@ void check_lengths(const model::ModelConfig& model, const std::vector<Prompt>& p
                       "at most the model's {} positions together",
                       length, config.max_new_tokens, model.max_position_embeddings));
     }
-    const std::int64_t boundary = model.rope_boundary();
-    if (boundary > 0 && length <= boundary && length + config.max_new_tokens > boundary) {
-      throw DataError(fmt::format(
-          "generation: got a prompt of {} tokens and max_new_tokens {}, want at most {} together "
-          "or a longer prompt; there the model's longrope turns to its long factors, and cached "
-          "keys would have the short ones",
-          length, config.max_new_tokens, boundary));
-    }
+    model.check_continuation(length, length + config.max_new_tokens);
   }
 }
 

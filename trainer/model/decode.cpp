@@ -182,6 +182,9 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
   at::NoGradGuard no_grad;
   const Step step = plan_step(cache);
   check(step.longest <= config_.max_position_embeddings, "decode beyond the model's positions");
+  for (std::size_t i = 0; i < step.slot.size(); ++i) {
+    config_.check_continuation(step.prompt_length[i], step.prompt_length[i] + step.own_length[i]);
+  }
   std::vector<at::Tensor> rows;
   for (const RopeTable& rope : ropes_) rows.push_back(step_rows(rope, step, device_));
   at::Tensor residual = embed(tokens, options.use_adapter);

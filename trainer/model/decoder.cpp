@@ -18,7 +18,6 @@ Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device)
 std::vector<std::int64_t> Decoder::checked_lengths(const PackedTokens& batch) const {
   const std::vector<std::int64_t> families =
       families_or_single(batch.families, batch.offsets.size() - 1);
-  const std::int64_t boundary = config_.rope_boundary();
   std::vector<std::int64_t> lengths;
   for (std::size_t f = 0; f + 1 < families.size(); ++f) {
     std::int64_t first = 0;
@@ -30,12 +29,7 @@ std::vector<std::int64_t> Decoder::checked_lengths(const PackedTokens& batch) co
         throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
                                     length, config_.max_position_embeddings));
       }
-      if (boundary > 0 && first <= boundary && length > boundary) {
-        throw DataError(fmt::format(
-            "sequence of {} tokens that continues one of {}: want both within the {} positions up "
-            "to which the model's longrope has its short factors, or both beyond",
-            length, first, boundary));
-      }
+      config_.check_continuation(first, length);
       lengths.push_back(length);
     }
   }

@@ -70,15 +70,17 @@ ModelConfig ModelConfig::parse(const Json& json, const std::string& where) {
   return out;
 }
 
-std::int64_t ModelConfig::rope_boundary() const {
-  std::int64_t boundary = 0;
+void ModelConfig::check_continuation(std::int64_t first, std::int64_t length) const {
   for (const RopeConfig& rope : ropes) {
-    const auto original = static_cast<std::int64_t>(rope.original_positions);
-    if (rope.kind == RopeConfig::Kind::kLongrope && original < max_position_embeddings) {
-      boundary = original;
+    const auto boundary = static_cast<std::int64_t>(rope.original_positions);
+    if (rope.kind != RopeConfig::Kind::kLongrope || first > boundary || length <= boundary) {
+      continue;
     }
+    throw DataError(
+        fmt::format("got {} tokens that may grow to {}, want both within the {} positions up to "
+                    "which the model's longrope has its short factors, or both beyond",
+                    first, length, boundary));
   }
-  return boundary;
 }
 
 }  // namespace limbic::model

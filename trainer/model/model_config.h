@@ -57,9 +57,10 @@ struct ModelConfig {
   // `where` names the source in messages.
   static ModelConfig parse(const Json& config, const std::string& where);
 
-  // Longrope turns longer sequences by other angles, so keys of a prompt below this length and of
-  // tokens beyond it cannot go together. 0 = no such length.
-  std::int64_t rope_boundary() const;
+  // Longrope turns the keys of longer sequences by other angles. Throws DataError when a sequence
+  // of `length` tokens continues one of `first` across that boundary: the keys of both would not go
+  // together.
+  void check_continuation(std::int64_t first, std::int64_t length) const;
 };
 
 }  // namespace limbic::model

@@ -243,7 +243,19 @@ TEST(Generate, LongropeIsNotCrossed) {
   EXPECT_EQ(run(6), "no error");
   EXPECT_EQ(run(17), "no error");
   EXPECT_NE(run(7).find("longrope"), std::string::npos) << run(7);
-  EXPECT_NE(run(16).find("at most 16 together"), std::string::npos) << run(16);
+  EXPECT_NE(run(16).find("16 tokens that may grow to 26"), std::string::npos) << run(16);
+  // Continuations of a shared prompt, in training and in decoding.
+  const auto type = at::TensorOptions().dtype(at::kInt);
+  EXPECT_THROW(
+      decoder.hidden({.tokens = at::zeros({18}, type),
+                      .positions = at::cat({at::arange(15, type), at::arange(15, 18, type)}),
+                      .offsets = {0, 15, 18},
+                      .families = {0, 2}},
+                     {}),
+      DataError);
+  model::KeyValueCache cache(1, 8);
+  decoder.prefill(pack({std::vector<std::int32_t>(16, 1)}, at::kCPU), {}, cache);
+  EXPECT_THROW(decoder.decode(at::zeros({1}, type), {}, cache), DataError);
 }
 
 TEST(Generate, NoPromptsGiveNothing) { EXPECT_TRUE(generate(tiny_model(), {}, {}).empty()); }

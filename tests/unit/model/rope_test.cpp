@@ -169,7 +169,10 @@ TEST(Rope, AttentionFactorsFollowTheStretch) {
                    {"original_max_position_embeddings", 16}};  // stretched to 64
   EXPECT_NEAR(factor_of(longrope), std::sqrt(1.0 + std::log(4.0) / std::log(16.0)), 1e-12);
   longrope["type"] = "yarn";  // as the first Phi-3 files call it
-  EXPECT_EQ(ModelConfig::parse(json, "x").rope_boundary(), 16);
+  const ModelConfig first = ModelConfig::parse(json, "x");
+  EXPECT_NO_THROW(first.check_continuation(9, 16));
+  EXPECT_NO_THROW(first.check_continuation(17, 30));
+  EXPECT_THROW(first.check_continuation(16, 17), DataError);
   longrope["short_factor"] = {1, 1, 1};
   expect_refused("rope_scaling", longrope, "a list of 5 numbers");
 }
