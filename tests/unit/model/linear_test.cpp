@@ -111,14 +111,11 @@ TEST(ApplyLinear, DropoutKeepsTheMeanAndItsGradientFollowsTheMask) {
 TEST(ApplyLinear, WithoutGradientsTheValuesAreTheSame) {
   for (const std::int64_t rows : {1, 6, 16, 70}) {
     Linear linear;
-    linear.parts = {{"q", 0, 512, true}};
+    linear.parts = {{"q", 0, 512, 2, 1.5}};
     linear.compute = wave({512, 520}, 0.1);
     linear.bias = wave({512}, 0.2);
-    linear.adapter = {.rank = 2,
-                      .scale = 1.5,
-                      .dropout = 0.25,
-                      .a = wave({2, 520}, 0.3),
-                      .b = wave({512, 2}, 0.4)};
+    linear.adapter = {
+        .rank = 2, .dropout = 0.25, .a = wave({2, 520}, 0.3), .b = wave({512, 2}, 0.4)};
     const at::Tensor x = wave({rows, 520}, 0.5);
     const at::NoGradGuard no_grad;
     const at::Tensor base = at::mm(x, linear.compute.t()) + linear.bias;
