@@ -149,8 +149,7 @@ void read_gemma2(const JsonReader& config, ModelConfig& out) {
   };
   out.attention_softcap = cap("attn_logit_softcapping", 50.0);
   out.logit_softcap = cap("final_logit_softcapping", 30.0);
-  read_windows(config, window_or(config, 4096), out,
-               [](std::int64_t i) { return i % 2 == 0; });
+  read_windows(config, window_or(config, 4096), out, [](std::int64_t i) { return i % 2 == 0; });
 }
 
 void read_gemma3(const JsonReader& config, ModelConfig& out) {
