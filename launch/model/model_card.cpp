@@ -8,6 +8,20 @@
 
 namespace limbic::launch {
 
+namespace {
+
+// The text behind the YAML block that a card may begin with.
+std::string without_front_matter(const std::string& text) {
+  constexpr const char* kFence = "---\n";
+  if (!text.starts_with(kFence)) return text;
+  const std::size_t end = text.find(std::string("\n") + kFence, 3);
+  if (end == std::string::npos) return text;
+  const std::size_t begin = text.find_first_not_of('\n', end + 5);
+  return begin == std::string::npos ? "" : text.substr(begin);
+}
+
+}  // namespace
+
 std::string card_text(const ModelCard& card) {
   const std::filesystem::path base(card.base);
   const std::string name =
@@ -27,6 +41,7 @@ std::string card_text(const ModelCard& card) {
   }
   if (!card.config.empty()) text += fmt::format("| config | `{}` |\n", card.config);
   for (const std::string& reward : card.rewards) text += fmt::format("| reward | {} |\n", reward);
+  if (!card.of_adapter.empty()) text += "\n" + without_front_matter(card.of_adapter);
   return text;
 }
 

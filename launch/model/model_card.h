@@ -19,6 +19,7 @@ struct ModelCard {
   std::vector<Step> steps;
   std::string config;                // hash of the settings that change numbers, or empty
   std::vector<std::string> rewards;  // terms or workers of the rewarded stages
+  std::string of_adapter = {};       // the card of an adapter that was merged, or empty
 };
 
 std::string card_text(const ModelCard& card);

@@ -160,7 +160,8 @@ TEST(Merge, TheMergedModelComputesWhatTheAdapterDoes) {
   expect_ok(ended);
   EXPECT_THAT(ended.out, HasSubstr("read again, log-probabilities differ by at most"));
   EXPECT_THAT(read_file(merged + "/README.md"),
-              AllOf(HasSubstr("library_name: transformers"), HasSubstr("merged with the adapter")));
+              AllOf(HasSubstr("library_name: transformers"), HasSubstr("merged with the adapter"),
+                    HasSubstr("s (sft), 4 steps")));
   place.write_rows("in.jsonl", chats(3));
   const auto logprobs = [&](std::vector<std::string> model) {
     model.insert(model.begin(), {"logprobs", "--input", place.file("in.jsonl"), "--output",

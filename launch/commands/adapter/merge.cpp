@@ -5,6 +5,7 @@
 #include "launch/commands/commands.h"
 #include "launch/model/model_folder.h"
 #include "trainer/base/error.h"
+#include "trainer/base/file.h"
 
 namespace limbic::launch {
 namespace {
@@ -22,10 +23,12 @@ int merge(const MergeOptions& options) {
   const std::string aside = options.output + ".unfinished";
   fs::remove_all(aside);
   const at::ScalarType type = options.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
+  const std::string adapter_card = options.adapter + "/README.md";
   const ModelCard card{.base = options.model,
                        .steps = {{"merged with the adapter " + options.adapter, {}}},
                        .config = "",
-                       .rewards = {}};
+                       .rewards = {},
+                       .of_adapter = fs::exists(adapter_card) ? read_file(adapter_card) : ""};
   const MergeResult result = [&] {
     try {
       return merge_adapter(options.model, options.adapter, options.chat_template, type, card,
