@@ -28,22 +28,16 @@ struct Layer {
 // A folder belongs to the longest entry that begins its path. trainer/tensor stands between base
 // and the rest of the lowest torch layer, so it has a rank of its own.
 constexpr std::array kLayers = {
-    Layer{"trainer/base", 0, false},
-    Layer{"proto", 0, false},
-    Layer{"trainer/tensor", 1, true},
-    Layer{"trainer/optim", 2, true},
-    Layer{"trainer/model", 2, true},
-    Layer{"data", 2, false},
-    Layer{"trainer/parallel", 3, true},
-    Layer{"rewards", 3, false},
-    Layer{"trainer/checkpoint", 4, true},
-    Layer{"trainer/metrics", 4, true},
-    Layer{"trainer/generation", 5, true},
-    Layer{"trainer/engine", 6, true},
-    Layer{"trainer/sft", 7, true},
-    Layer{"rl", 7, true},
-    Layer{"rl/eval", 7, true},
-    Layer{"launch", 8, true},
+    Layer{"trainer/base", 0, false},   Layer{"proto", 0, false},
+    Layer{"trainer/tensor", 1, true},  Layer{"trainer/optim", 2, true},
+    Layer{"trainer/model", 2, true},   Layer{"data", 2, false},
+    Layer{"rl/loss", 2, true},         Layer{"trainer/parallel", 3, true},
+    Layer{"rewards", 3, false},        Layer{"trainer/checkpoint", 4, true},
+    Layer{"trainer/metrics", 4, true}, Layer{"trainer/generation", 5, true},
+    Layer{"trainer/engine", 6, true},  Layer{"rl/policy", 7, true},
+    Layer{"trainer/sft", 8, true},     Layer{"rl/grpo", 8, true},
+    Layer{"rl/chord", 8, true},        Layer{"rl/dpo", 8, true},
+    Layer{"rl/eval", 8, true},         Layer{"launch", 9, true},
 };
 
 constexpr std::array<std::string_view, 8> kFolders = {"trainer", "rl",      "rewards", "data",

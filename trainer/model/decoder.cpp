@@ -88,8 +88,9 @@ at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& opti
   return run_layers(batch, options, nullptr);
 }
 
-TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets) const {
-  return token_logprobs(hidden, output_head().compute, output_head().weight, targets);
+TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets,
+                            const ScoreOptions& options) const {
+  return token_logprobs(hidden, output_head().compute, output_head().weight, targets, options);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {

@@ -65,7 +65,8 @@ class Decoder {
   at::Tensor hidden(const PackedTokens& batch, const ForwardOptions& options) const;
 
   // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden].
-  TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets) const;
+  TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets,
+                     const ScoreOptions& options = {}) const;
 
   // Runs prompts through the model and fills the prompt part of the cache; gradients off.
   // Returns the normed hidden state of the last token of each prompt [prompts, hidden].

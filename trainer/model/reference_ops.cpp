@@ -75,12 +75,13 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
 }
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets) {
+                           const at::Tensor& targets, const ScoreOptions& options) {
   const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
   const at::Tensor all = at::log_softmax(logits, -1);
   const at::Tensor chosen = all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
-  const at::Tensor flat = all.detach();
-  return {chosen, -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
+  const at::Tensor seen = options.entropy_gradient ? all : all.detach();
+  return {chosen, -(seen.exp() * seen).sum(-1), all.argmax(-1).to(at::kInt),
+          options.mean_logprobs ? all.mean(-1) : at::Tensor()};
 }
 
 }  // namespace limbic::model::reference

@@ -12,6 +12,6 @@ at::Tensor swiglu(const at::Tensor& gate_up);
 at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap);
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets);
+                           const at::Tensor& targets, const ScoreOptions& options = {});
 
 }  // namespace limbic::model::reference

@@ -8,6 +8,9 @@ void describe(Fields& f, SftConfig& c) {
   f.section("curriculum", c.curriculum, "rows from easy to hard; absent = all rows from the start");
   f.field("assistant_only_loss", c.assistant_only_loss,
           "learn only what the assistant says; false learns every token of a conversation");
+  f.field("label_smoothing_factor", c.label_smoothing_factor,
+          "share of each target's probability that goes to the whole vocabulary; 0 = none",
+          Bounds{.min = 0.0, .max = 1.0});
   describe(f, c.train);
   if (f.reading() && c.curriculum && c.train.num_train_epochs) {
     f.fail("num_train_epochs",

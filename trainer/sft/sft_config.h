@@ -14,6 +14,7 @@ struct SftConfig {
   std::vector<std::string> data;  // names of datasets, mixed
   std::optional<data::CurriculumConfig> curriculum;
   bool assistant_only_loss = true;
+  double label_smoothing_factor = 0.0;
   engine::TrainConfig train;
 };
 void describe(Fields& f, SftConfig& c);

@@ -264,6 +264,32 @@ TEST(OpsFloat, TokenLogprobs) {
       inputs, 5e-6);
 }
 
+// Entropies and means over the vocabulary with their gradients, alone and beside the targets'.
+TEST(OpsFloat, ShapesOfTheDistribution) {
+  Normal normal(13);
+  const at::Tensor targets = at::tensor({0, 96, 3, 50, 7}, at::TensorOptions().dtype(at::kInt));
+  const Tensors inputs = {normal({5, 13}), normal({97, 13})};
+  const ScoreOptions all{.entropy_gradient = true, .mean_logprobs = true};
+  const auto pick = [](const TokenScores& scores) {
+    return Tensors{scores.logprobs, scores.entropy, scores.mean_logprobs};
+  };
+  expect_same(
+      [&](const Tensors& x) {
+        return pick(token_logprobs(x[0], x[1].detach(), x[1], targets, all));
+      },
+      [&](const Tensors& x) { return pick(reference::token_logprobs(x[0], x[1], targets, all)); },
+      inputs, 5e-6);
+  expect_same(
+      [&](const Tensors& x) {
+        return Tensors{token_logprobs(x[0], x[1].detach(), x[1], targets, all).entropy};
+      },
+      [&](const Tensors& x) {
+        return Tensors{reference::token_logprobs(x[0], x[1], targets, all).entropy};
+      },
+      inputs, 5e-6);
+  EXPECT_FALSE(token_logprobs(inputs[0], inputs[1], {}, targets).mean_logprobs.defined());
+}
+
 TEST(OpsFloat, TokenLogprobsWithAFrozenHead) {
   Normal normal(10);
   const at::Tensor targets = at::tensor({5, 0, 40}, at::TensorOptions().dtype(at::kInt));
