@@ -22,8 +22,8 @@ struct PreferencePair {
 };
 
 // The prompt is that of data/messages.h, answered by the columns `chosen` and `rejected`: a string,
-// a list of messages, or the whole conversation, prompt included. Dropped rows are missing. Throws DataError
-// `FILE:LINE: ...`: a column is missing or no reply, a pair is too long, plain text.
+// a list of messages, or the whole conversation, prompt included. Dropped rows are missing. Throws
+// DataError `FILE:LINE: ...`: a column is missing or no reply, a pair is too long, plain text.
 std::vector<PreferencePair> encode_pairs(const engine::RunContext& context,
                                          const data::Mixture& rows, engine::LengthRule rule);
 

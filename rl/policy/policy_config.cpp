@@ -39,8 +39,9 @@ void describe(Fields& f, PolicyConfig& c) {
            "no baseline of their own");
   }
   if (c.loss.kl.in_reward && c.advantage.aggregation == Aggregation::kNormalizeThenSum) {
-    f.fail("kl_in_reward",
-           "got true with normalize_then_sum, want false; the KL would be normalised like a reward");
+    f.fail(
+        "kl_in_reward",
+        "got true with normalize_then_sum, want false; the KL would be normalised like a reward");
   }
   if (c.loss.correction.enabled && c.sampling.temperature == 0.0) {
     f.fail("vllm_importance_sampling_correction",
