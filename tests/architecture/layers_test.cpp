@@ -51,7 +51,7 @@ TEST(Layers, FoldersHoldFewFiles) { EXPECT_EQ(lines_of(folder_problems(tree())),
 
 TEST(LayerRules, TheLongestFolderOwnsAPath) {
   EXPECT_EQ(layer_of("rl/eval/table.h"), "rl/eval");
-  EXPECT_EQ(layer_of("rl/loss/advantage.h"), "rl");
+  EXPECT_EQ(layer_of("rl/advantage.h"), "");
   EXPECT_EQ(layer_of("data/tokenizer/bpe/bpe.h"), "data");
   EXPECT_EQ(layer_of("rlx/a.h"), "");
   EXPECT_EQ(layer_of("data"), "");
