@@ -7,6 +7,7 @@
 namespace limbic::launch {
 
 inline constexpr int kExitOk = 0;
+inline constexpr int kExitNotUsable = 1;     // `adapter check`: a loader would not do as meant
 inline constexpr int kExitUserError = 2;     // config, data, model folder
 inline constexpr int kExitBug = 70;          // a broken invariant of limbic
 inline constexpr int kExitInterrupted = 75;  // stopped early, resumable

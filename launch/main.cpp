@@ -30,6 +30,7 @@ void add_commands(CLI::App& app, Chosen chosen) {
   add_tokenize(app, chosen);
   add_eval(app, chosen);
   add_merge(app, chosen);
+  add_adapter(app, chosen);
   add_inspect(app, chosen);
   add_data(app, chosen);
   add_checkpoint(app, chosen);

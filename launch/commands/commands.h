@@ -23,6 +23,7 @@ void add_logprobs(CLI::App& app, Chosen chosen);
 void add_tokenize(CLI::App& app, Chosen chosen);
 void add_eval(CLI::App& app, Chosen chosen);
 void add_merge(CLI::App& app, Chosen chosen);
+void add_adapter(CLI::App& app, Chosen chosen);
 void add_inspect(CLI::App& app, Chosen chosen);
 void add_data(CLI::App& app, Chosen chosen);
 void add_checkpoint(CLI::App& app, Chosen chosen);

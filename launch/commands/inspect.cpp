@@ -21,7 +21,8 @@ struct Parameters {
   std::int64_t trained = 0;
 };
 
-// Weights of the modules that LoRA would adapt, rank r each: r * (in + out).
+// Weights of the modules that LoRA would adapt, rank r each: r * (in + out); and of those that it
+// would train as a whole.
 Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
   Parameters out;
   for (const model::WeightSlot& slot : model::weight_slots(decoder)) {
@@ -30,11 +31,15 @@ Parameters count_parameters(model::Decoder& decoder, const RunConfig& config) {
     out.model += elements;
     const bool in_layer =
         slot.linear != nullptr && !slot.is_bias && slot.name.find(".layers.") != std::string::npos;
-    if (!config.lora || !in_layer) continue;
+    if (!config.lora) continue;
     const std::string module =
         slot.name.substr(0, slot.name.size() - std::string(".weight").size());
+    for (const std::string& name : config.lora->modules_to_save) {
+      if (module == name || module.ends_with("." + name)) out.trained += elements;
+    }
+    if (!in_layer) continue;
     for (const std::string& target : config.lora->target_modules) {
-      if (target != "all-linear" && !module.ends_with("." + target)) continue;
+      if (!model::is_target(module, target)) continue;
       out.trained += config.lora->r * (slot.shape[0] + slot.shape[1]);
       break;
     }

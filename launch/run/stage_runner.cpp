@@ -33,12 +33,12 @@ class StageRunner {
     engine::RunContext context = make_context(*model.decoder);
     if (const auto* sft = std::get_if<sft::SftConfig>(&stage_.options)) {
       engine::StageResult result = sft::run_sft(context, *sft);
-      save(model);
+      save(model, result.steps);
       return result;
     }
     if (const auto* grpo = std::get_if<rl::GrpoConfig>(&stage_.options)) {
       engine::StageResult result = rl::run_grpo(context, *grpo, model.reference.get());
-      save(model);
+      save(model, result.steps);
       return result;
     }
     return eval::run_eval(context, std::get<eval::EvalConfig>(stage_.options),
@@ -136,15 +136,61 @@ class StageRunner {
     return step.parent_path().filename() == stage_.name ? step.string() : "";
   }
 
-  void save(const StageModel& model) {
+  // Every training stage that led here, and this one.
+  ModelCard card(std::int64_t steps) const {
+    ModelCard card{.base = config_.model.path,
+                   .adapter = with_lora() && stage_.trains(),
+                   .steps = {},
+                   .config = settings_hash(numeric_settings(config_, state_.communicator.size())),
+                   .rewards = {}};
+    const auto add = [&](const StageConfig& stage, std::int64_t count, ModelCard::Hashes data) {
+      card.steps.push_back(
+          {fmt::format("{} ({}), {} steps", stage.name, stage.type(), count), std::move(data)});
+      if (std::holds_alternative<rl::GrpoConfig>(stage.options)) add_rewards(card.rewards);
+    };
+    for (const StageConfig& stage : config_.stages) {
+      const StageRecord* done = state_.folder.find(stage.name);
+      if (done == nullptr || !stage.trains()) continue;
+      ModelCard::Hashes data;
+      for (const auto& [name, hash] : done->lineage.at("data").items()) {
+        data.emplace_back(name, hash.get<std::string>());
+      }
+      add(stage, done->steps, std::move(data));
+    }
+    if (!stage_.trains()) return card;
+    ModelCard::Hashes data;
+    for (const std::string& name : stage_.data()) {
+      data.emplace_back(name, state_.datasets.get(name).hash());
+    }
+    add(stage_, steps, std::move(data));
+    return card;
+  }
+
+  void add_rewards(std::vector<std::string>& names) const {
+    if (!names.empty()) return;
+    for (const std::string& worker : config_.rewards.remote.workers) {
+      names.push_back("worker " + worker);
+    }
+    if (names.empty() && config_.rewards.graph) add_terms(*config_.rewards.graph, names);
+  }
+
+  static void add_terms(const rewards::NodeConfig& node, std::vector<std::string>& names) {
+    if (node.kind == rewards::NodeKind::kTerm) {
+      names.push_back(fmt::format("{}, weight {}", rewards::node_name(node), node.weight));
+    }
+    for (const rewards::NodeConfig& child : node.terms) add_terms(child, names);
+  }
+
+  void save(const StageModel& model, std::int64_t steps) {
     parallel::together(state_.communicator, [&] {
       if (state_.communicator.rank() != 0) return;
       const std::string folder = state_.folder.unfinished_folder(stage_.name);
       if (with_lora()) {
         model::save_adapter(*model.decoder, model.lora, folder, config_.model.path);
+        write_companions(config_.model.path, config_.model.chat_template, card(steps), folder);
       } else {
         write_model_folder(config_.model.path, config_.model.chat_template, *model.decoder,
-                           model::export_weights(*model.decoder), at::kFloat, folder);
+                           model::export_weights(*model.decoder), at::kFloat, card(steps), folder);
       }
     });
   }
@@ -154,12 +200,13 @@ class StageRunner {
     parallel::together(state_.communicator, [&] {
       if (state_.communicator.rank() != 0) return;
       const at::ScalarType type = merge.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
-      const model::MergeReport report = merge_adapter(
+      const MergeResult merged = merge_adapter(
           config_.model.path, state_.folder.stage_folder(parent_), config_.model.chat_template,
-          type, state_.folder.unfinished_folder(stage_.name));
-      result.metrics = {{"modules", report.modules},
-                        {"largest_change", report.largest_change},
-                        {"relative_change", report.relative_change}};
+          type, card(0), state_.folder.unfinished_folder(stage_.name));
+      result.metrics = {{"modules", merged.report.modules},
+                        {"largest_change", merged.report.largest_change},
+                        {"relative_change", merged.report.relative_change},
+                        {"logprob_drift", merged.drift}};
     });
     result.metrics =
         Json::parse(parallel::broadcast_text(state_.communicator, result.metrics.dump()));

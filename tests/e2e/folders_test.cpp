@@ -27,6 +27,7 @@ TEST(Help, EveryCommandShowsAnExample) {
                                                           {"logprobs"},
                                                           {"eval"},
                                                           {"merge"},
+                                                          {"adapter", "check"},
                                                           {"inspect"},
                                                           {"data", "check"},
                                                           {"tokenize"},
@@ -154,8 +155,13 @@ TEST(Merge, TheMergedModelComputesWhatTheAdapterDoes) {
   place.write_rows("rows.jsonl", chats(8));
   expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));
   const std::string merged = place.file("merged");
-  expect_ok(run_limbic({"merge", "--model", place.model(), "--adapter", place.file("out/final"),
-                        "--output", merged}));
+  const Ended ended = run_limbic({"merge", "--model", place.model(), "--adapter",
+                                  place.file("out/final"), "--output", merged});
+  expect_ok(ended);
+  EXPECT_THAT(ended.out, HasSubstr("read again, log-probabilities differ by at most"));
+  EXPECT_THAT(read_file(merged + "/README.md"),
+              AllOf(HasSubstr("library_name: transformers"), HasSubstr("merged with the adapter"),
+                    HasSubstr("s (sft), 4 steps")));
   place.write_rows("in.jsonl", chats(3));
   const auto logprobs = [&](std::vector<std::string> model) {
     model.insert(model.begin(), {"logprobs", "--input", place.file("in.jsonl"), "--output",
@@ -174,6 +180,47 @@ TEST(Merge, TheMergedModelComputesWhatTheAdapterDoes) {
   expect_refused(run_limbic({"merge", "--model", place.model(), "--adapter",
                              place.file("out/final"), "--output", merged}),
                  {merged, "not empty"});
+}
+
+TEST(Folders, CardsAndCompanionsSayWhereAnAdapterIsFrom) {
+  Workplace place;
+  place.write_rows("rows.jsonl", chats(8));
+  expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));
+  const std::string folder = place.file("out/final");
+  const Json lineage = place.read_json("out/summary.json").at("stages")[0].at("lineage");
+  EXPECT_THAT(read_file(folder + "/README.md"),
+              AllOf(HasSubstr("library_name: peft"), HasSubstr("s (sft), 4 steps"),
+                    HasSubstr(lineage.at("data").at("d").get<std::string>()),
+                    HasSubstr(lineage.at("config").get<std::string>())));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+    EXPECT_EQ(read_file(folder + "/" + name), read_file(place.model() + "/" + name));
+  }
+}
+
+TEST(AdapterCheck, ExitCodeSaysWhetherALoaderDoesAsMeant) {
+  Workplace place;
+  place.write_rows("rows.jsonl", chats(8));
+  expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));
+  const std::string adapter = place.file("out/final");
+  const auto check = [&](const char* target) {
+    return run_limbic({"adapter", "check", "--model", place.model(), "--adapter", adapter,
+                       "--target", target, "--json"});
+  };
+  for (const char* target : {"peft", "vllm", "llamacpp"}) {
+    const Ended good = check(target);
+    expect_ok(good);
+    EXPECT_EQ(Json::parse(good.out).at("usable"), true) << good.out;
+  }
+  Json config = Json::parse(read_file(adapter + "/adapter_config.json"));
+  config["use_rslora"] = true;
+  write_file_atomically(adapter + "/adapter_config.json", config.dump());
+  expect_ok(check("vllm"));
+  const Ended bad = check("llamacpp");
+  EXPECT_EQ(bad.code, 1) << bad.err;
+  EXPECT_THAT(bad.out, HasSubstr("use_rslora is ignored"));
+  expect_refused(
+      run_limbic({"adapter", "check", "--model", place.model(), "--adapter", place.file("none")}),
+      {"none"});
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatc
   const at::Tensor hidden = decoder.hidden(to_model(batch, device), options);
   const at::Tensor rows = hidden.index_select(0, at::tensor(sources, at::kLong).to(device));
   const at::Tensor ids = at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(device);
-  return {.scores = decoder.scores(rows, ids), .targets = ids};
+  return {.scores = decoder.scores(rows, ids, options.use_adapter), .targets = ids};
 }
 
 }  // namespace limbic::engine

@@ -20,13 +20,7 @@ void check_lengths(const model::ModelConfig& model, const std::vector<Prompt>& p
                       "at most the model's {} positions together",
                       length, config.max_new_tokens, model.max_position_embeddings));
     }
-    if (model.sliding_window > 0 && length + config.max_new_tokens > model.sliding_window) {
-      throw DataError(
-          fmt::format("generation: got a prompt of {} tokens and max_new_tokens {}, want "
-                      "at most the sliding window of {} together; limbic attends to the "
-                      "whole sequence",
-                      length, config.max_new_tokens, model.sliding_window));
-    }
+    model.check_continuation(length, length + config.max_new_tokens);
   }
 }
 
@@ -51,14 +45,15 @@ class Wave {
     std::vector<std::span<const std::int32_t>> sequences;
     for (std::size_t p = first_; p < last_; ++p) sequences.emplace_back(prompts_[p].ids);
     at::Tensor hidden = decoder_.prefill(pack(sequences, decoder_.device()), options, cache_);
-    at::Tensor logits = decoder_.logits(hidden);
+    at::Tensor logits = decoder_.logits(hidden, options.use_adapter);
     if (config_.group > 1) logits = logits.repeat_interleave(config_.group, 0);
     for (std::int64_t position = 0; position < config_.max_new_tokens; ++position) {
       const std::vector<std::int32_t> tokens = draw(logits, position);
       if (!going_on_) return false;
       if (tokens.empty() || position + 1 == config_.max_new_tokens) break;
       const at::Tensor next = at::tensor(tokens, at::TensorOptions().dtype(at::kInt));
-      logits = decoder_.logits(decoder_.decode(next.to(decoder_.device()), options, cache_));
+      hidden = decoder_.decode(next.to(decoder_.device()), options, cache_);
+      logits = decoder_.logits(hidden, options.use_adapter);
     }
     return true;
   }

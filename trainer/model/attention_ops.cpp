@@ -1,9 +1,9 @@
 // Rotary embedding and packed causal attention as one autograd function. Families of short
-// sequences run our own kernel; a long sequence of its own runs ATen's flash attention for CPUs.
+// sequences, and layers with a window or a cap, run our own kernel; a long sequence of its own runs
+// ATen's flash attention for CPUs.
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
 #include <numeric>
 
 #include "trainer/model/kernel_call.h"
@@ -25,6 +25,7 @@ kernels::HeadLayout layout_of(const AttentionPlan& plan, std::int64_t heads,
   return {.row_stride = (plan.heads + 2 * plan.kv_heads) * plan.head_dim,
           .heads = heads,
           .head_dim = plan.head_dim,
+          .rotated = 2 * plan.cos.size(1),
           .norm_weight = raw<float>(norm_weight),
           .eps = static_cast<float>(plan.eps),
           .cos = raw<float>(plan.cos),
@@ -110,7 +111,8 @@ Families split_families(const AttentionPlan& plan) {
     const auto begin = static_cast<std::size_t>(families[f]);
     const auto end = static_cast<std::size_t>(families[f + 1]);
     const std::int64_t first = plan.offsets[begin + 1] - plan.offsets[begin];
-    if (end - begin == 1 && first > kLongSequence) {
+    const bool plain = plan.softcap == 0.0 && (plan.window == 0 || plan.window >= first);
+    if (end - begin == 1 && first > kLongSequence && plain) {
       out.flash.push_back(begin);
       continue;
     }
@@ -155,7 +157,9 @@ kernels::PackedAttention<X> job_of(const AttentionPlan& plan, const at::Tensor& 
           .heads = plan.heads,
           .kv_heads = plan.kv_heads,
           .head_dim = plan.head_dim,
-          .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(plan.head_dim))),
+          .scale = static_cast<float>(plan.scale),
+          .softcap = static_cast<float>(plan.softcap),
+          .window = plan.window,
           .log_sum = raw<float>(lse)};
 }
 
@@ -209,7 +213,7 @@ struct PackedAttention : Function<PackedAttention> {
       const FlashSequence sequence(plan, s);
       const auto [part, part_lse] = at::_scaled_dot_product_flash_attention_for_cpu(
           sequence.view(q.heads), sequence.view_of_group(k.heads), sequence.view_of_group(v), 0.0,
-          true);
+          true, {}, plan.scale);
       sequence.view(out).copy_(part);
       sequence.rows(lse).copy_(part_lse.squeeze(0).t());
     }
@@ -258,7 +262,7 @@ struct PackedAttention : Function<PackedAttention> {
       const auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
           sequence.view(grad_out), sequence.view(q), sequence.view_of_group(k),
           sequence.view_of_group(values_of(qkv, plan)), sequence.view(out),
-          sequence.rows(lse).t().contiguous().unsqueeze(0), 0.0, true);
+          sequence.rows(lse).t().contiguous().unsqueeze(0), 0.0, true, {}, plan.scale);
       sequence.view(grad_q).copy_(gq);
       sequence.rows(grad_k).copy_(sequence.folded(gk));
       sequence.rows(grad_v).copy_(sequence.folded(gv));

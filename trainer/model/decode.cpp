@@ -1,6 +1,5 @@
 // The cached half of the decoder: prefill of prompts and one token at a time. Gradients are off
 // here.
-#include <cmath>
 #include <cstring>
 
 #include "trainer/base/seed.h"
@@ -14,15 +13,34 @@ namespace {
 struct Step {
   std::vector<std::int64_t> slot, prompt_begin, prompt_keys_begin, prompt_length, own_length;
   std::int64_t longest = 0;  // visible positions of the longest sequence
-  at::Tensor positions;      // [batch] int32
+  std::vector<std::int32_t> positions;
 };
 
-Step plan_step(KeyValueCache& cache, at::Device device) {
+// Rows of a rope's table for the tokens of a step. A prompt decides for what is generated from it.
+at::Tensor step_rows(const RopeTable& rope, const Step& step, at::Device device) {
+  std::vector<std::int32_t> rows = step.positions;
+  for (std::size_t i = 0; rope.short_limit > 0 && i < rows.size(); ++i) {
+    if (step.prompt_length[i] > rope.short_limit) {
+      rows[i] += static_cast<std::int32_t>(rope.short_limit);
+    }
+  }
+  return at::tensor(rows, at::TensorOptions().dtype(at::kInt)).to(device);
+}
+
+// What attention reads of a layer beside its cache.
+struct StepLayer {
+  at::Tensor q_norm, k_norm;  // what they multiply by, or undefined
+  const RopeTable& rope;
+  const at::Tensor& rows;
+  std::int64_t window;
+};
+
+Step plan_step(KeyValueCache& cache) {
   Step step;
-  std::vector<std::int32_t> positions;
   for (const std::int64_t slot : cache.active()) {
     const auto at = static_cast<std::size_t>(slot);
-    positions.push_back(static_cast<std::int32_t>(cache.prompt_length[at] + cache.own_length[at]));
+    step.positions.push_back(
+        static_cast<std::int32_t>(cache.prompt_length[at] + cache.own_length[at]));
     cache.own_length[at] += 1;
     step.slot.push_back(slot);
     step.prompt_begin.push_back(cache.prompt_begin[at]);
@@ -33,15 +51,13 @@ Step plan_step(KeyValueCache& cache, at::Device device) {
     step.longest = std::max(step.longest, cache.prompt_length[at] + cache.own_length[at]);
     check(cache.own_length[at] <= cache.capacity(), "cache slot is full");
   }
-  step.positions = at::tensor(positions, at::TensorOptions().dtype(at::kInt)).to(device);
   return step;
 }
 
 // Rotates q and k of the step and stores k and v behind what each sequence has.
 template <class X>
-at::Tensor store_step(const ModelConfig& config, const Layer& layer, const at::Tensor& cos,
-                      const at::Tensor& sin, const Step& step, const at::Tensor& qkv,
-                      LayerCache& cache, std::int64_t capacity,
+at::Tensor store_step(const ModelConfig& config, const StepLayer& layer, const Step& step,
+                      const at::Tensor& qkv, LayerCache& cache, std::int64_t capacity,
                       const kernels::ActivationKernels<X>& table) {
   const std::int64_t batch = qkv.size(0);
   const std::int64_t dim = config.head_dim;
@@ -51,11 +67,12 @@ at::Tensor store_step(const ModelConfig& config, const Layer& layer, const at::T
   kernels::HeadLayout layout{.row_stride = qkv.size(1),
                              .heads = config.num_attention_heads,
                              .head_dim = dim,
+                             .rotated = 2 * layer.rope.cos.size(1),
                              .norm_weight = raw<float>(layer.q_norm),
                              .eps = static_cast<float>(config.rms_norm_eps),
-                             .cos = raw<float>(cos),
-                             .sin = raw<float>(sin),
-                             .positions = raw<std::int32_t>(step.positions)};
+                             .cos = raw<float>(layer.rope.cos),
+                             .sin = raw<float>(layer.rope.sin),
+                             .positions = raw<std::int32_t>(layer.rows)};
   table.rotate(layout, raw<X>(qkv), raw<X>(q), nullptr, 0, batch);
   layout.heads = kv;
   layout.norm_weight = raw<float>(layer.k_norm);
@@ -76,33 +93,33 @@ at::Tensor store_step(const ModelConfig& config, const Layer& layer, const at::T
   return q;
 }
 
-at::Tensor attend_step(const ModelConfig& config, const Layer& layer, const at::Tensor& cos,
-                       const at::Tensor& sin, const Step& step, const at::Tensor& qkv,
-                       LayerCache& cache, std::int64_t capacity) {
+at::Tensor attend_step(const ModelConfig& config, const StepLayer& layer, const Step& step,
+                       const at::Tensor& qkv, LayerCache& cache, std::int64_t capacity) {
   const std::int64_t batch = qkv.size(0);
   at::Tensor out = at::empty({batch, config.num_attention_heads * config.head_dim}, qkv.options());
   with_kernels(qkv.scalar_type(), [&](const auto& table, auto type) {
     using X = decltype(type);
-    const at::Tensor q = store_step<X>(config, layer, cos, sin, step, qkv, cache, capacity, table);
-    const kernels::DecodeAttention<X> job{
-        .q = raw<X>(q),
-        .q_stride = out.size(1),
-        .out = raw<X>(out),
-        .out_stride = out.size(1),
-        .prompt_k = raw<X>(cache.prompt_keys),
-        .prompt_k_begin = step.prompt_keys_begin.data(),
-        .prompt_v = raw<X>(cache.prompt_values),
-        .own_k = raw<X>(cache.own_keys),
-        .own_v = raw<X>(cache.own_values),
-        .prompt_begin = step.prompt_begin.data(),
-        .prompt_length = step.prompt_length.data(),
-        .own_slot = step.slot.data(),
-        .own_length = step.own_length.data(),
-        .capacity = capacity,
-        .heads = config.num_attention_heads,
-        .kv_heads = config.num_key_value_heads,
-        .head_dim = config.head_dim,
-        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)))};
+    const at::Tensor q = store_step<X>(config, layer, step, qkv, cache, capacity, table);
+    const kernels::DecodeAttention<X> job{.q = raw<X>(q),
+                                          .q_stride = out.size(1),
+                                          .out = raw<X>(out),
+                                          .out_stride = out.size(1),
+                                          .prompt_k = raw<X>(cache.prompt_keys),
+                                          .prompt_k_begin = step.prompt_keys_begin.data(),
+                                          .prompt_v = raw<X>(cache.prompt_values),
+                                          .own_k = raw<X>(cache.own_keys),
+                                          .own_v = raw<X>(cache.own_values),
+                                          .prompt_begin = step.prompt_begin.data(),
+                                          .prompt_length = step.prompt_length.data(),
+                                          .own_slot = step.slot.data(),
+                                          .own_length = step.own_length.data(),
+                                          .capacity = capacity,
+                                          .heads = config.num_attention_heads,
+                                          .kv_heads = config.num_key_value_heads,
+                                          .head_dim = config.head_dim,
+                                          .scale = static_cast<float>(config.attention_scale),
+                                          .softcap = static_cast<float>(config.attention_softcap),
+                                          .window = layer.window};
     const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
     const std::int64_t scratch =
         kernels::kernels().decode_scratch(group, step.longest, config.head_dim);
@@ -165,24 +182,33 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
                            KeyValueCache& cache) const {
   if (math_ == Math::kAten) return decode_padded(tokens, options, cache);
   at::NoGradGuard no_grad;
-  const Step step = plan_step(cache, device_);
+  const Step step = plan_step(cache);
   check(step.longest <= config_.max_position_embeddings, "decode beyond the model's positions");
-  at::Tensor residual = embed(tokens);
+  for (std::size_t i = 0; i < step.slot.size(); ++i) {
+    config_.check_continuation(step.prompt_length[i], step.prompt_length[i] + step.own_length[i]);
+  }
+  std::vector<at::Tensor> rows;
+  for (const RopeTable& rope : ropes_) rows.push_back(step_rows(rope, step, device_));
+  at::Tensor residual = embed(tokens, options.use_adapter);
   at::Tensor delta;
+  const double eps = config_.rms_norm_eps;
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, 0);
   };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    auto [sum, x] = add_rms_norm(residual, delta, layer.input_norm, config_.rms_norm_eps, compute_);
-    const at::Tensor attended = attend_step(config_, layer, cos_, sin_, step, linear(layer.qkv, x),
-                                            cache.layers[i], cache.capacity());
-    auto [after, y] = add_rms_norm(sum, linear(layer.output, attended), layer.attention_norm,
-                                   config_.rms_norm_eps, compute_);
+    const LayerKind& kind = config_.layer_kinds[i];
+    const StepLayer how{gain(layer.q_norm), gain(layer.k_norm), ropes_[kind.rope], rows[kind.rope],
+                        kind.window};
+    auto [sum, x] = add_rms_norm(residual, delta, gain(layer.input_norm), eps, compute_);
+    const at::Tensor attended =
+        attend_step(config_, how, step, linear(layer.qkv, x), cache.layers[i], cache.capacity());
+    const at::Tensor attention = out_norm(linear(layer.output, attended), layer.attention_out_norm);
+    auto [after, y] = add_rms_norm(sum, attention, gain(layer.attention_norm), eps, compute_);
     residual = after;
-    delta = linear(layer.down, swiglu(linear(layer.gate_up, y)));
+    delta = out_norm(linear(layer.down, gated(linear(layer.gate_up, y))), layer.mlp_out_norm);
   }
-  return add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_).normed;
+  return add_rms_norm(residual, delta, gain(final_norm), eps, compute_).normed;
 }
 
 }  // namespace limbic::model

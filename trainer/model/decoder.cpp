@@ -1,6 +1,6 @@
 #include "trainer/model/decoder.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
@@ -12,96 +12,131 @@ Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device, 
     : config_(std::move(config)), compute_(compute), device_(device), math_(math) {
   check(device.is_cpu() || math == Math::kAten, "the fused kernels run on a CPU");
   layers_.resize(static_cast<std::size_t>(config_.num_hidden_layers));
-  const std::vector<double> frequencies = rope_frequencies(config_.rope, config_.head_dim);
-  const auto wide = at::TensorOptions().dtype(at::kDouble);
-  // Angles are float32 products of float32 factors, as transformers computes them.
-  const at::Tensor inverse = at::tensor(frequencies, wide).to(at::kFloat);
-  const at::Tensor positions =
-      at::arange(config_.max_position_embeddings, at::TensorOptions().dtype(at::kFloat));
-  const at::Tensor angles = positions.unsqueeze(1) * inverse.unsqueeze(0);
-  cos_ = angles.cos().contiguous().to(device_);
-  sin_ = angles.sin().contiguous().to(device_);
+  for (const RopeConfig& rope : config_.ropes) {
+    ropes_.emplace_back(rope, config_.head_dim, config_.max_position_embeddings, device_);
+  }
 }
 
-void Decoder::check_lengths(const PackedTokens& batch) const {
+std::vector<std::int64_t> Decoder::checked_lengths(const PackedTokens& batch) const {
   const std::vector<std::int64_t> families =
       families_or_single(batch.families, batch.offsets.size() - 1);
+  std::vector<std::int64_t> lengths;
   for (std::size_t f = 0; f + 1 < families.size(); ++f) {
-    std::int64_t before = 0;
+    std::int64_t first = 0;
     for (std::int64_t i = families[f]; i < families[f + 1]; ++i) {
       const auto s = static_cast<std::size_t>(i);
-      const std::int64_t length = before + batch.offsets[s + 1] - batch.offsets[s];
-      if (i == families[f]) before = length;
-      check_length(length);
+      const std::int64_t length = first + batch.offsets[s + 1] - batch.offsets[s];
+      if (i == families[f]) first = length;
+      if (length > config_.max_position_embeddings) {
+        throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
+                                    length, config_.max_position_embeddings));
+      }
+      config_.check_continuation(first, length);
+      lengths.push_back(length);
     }
   }
+  return lengths;
 }
 
-void Decoder::check_length(std::int64_t length) const {
-  if (length > config_.max_position_embeddings) {
-    throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
-                                length, config_.max_position_embeddings));
+at::Tensor Decoder::rope_rows(const RopeTable& rope, const PackedTokens& batch,
+                              const std::vector<std::int64_t>& lengths) const {
+  const auto is_long = [&](std::int64_t length) { return length > rope.short_limit; };
+  if (rope.short_limit == 0 || std::ranges::none_of(lengths, is_long)) return batch.positions;
+  at::Tensor rows = batch.positions.clone();
+  for (std::size_t s = 0; s < lengths.size(); ++s) {
+    if (is_long(lengths[s])) {
+      rows.slice(0, batch.offsets[s], batch.offsets[s + 1]).add_(rope.short_limit);
+    }
   }
-  if (config_.sliding_window > 0 && length > config_.sliding_window) {
-    throw DataError(
-        fmt::format("sequence of {} tokens: want at most the sliding window of {}; "
-                    "limbic attends to the whole sequence",
-                    length, config_.sliding_window));
-  }
+  return rows;
 }
 
-at::Tensor Decoder::embed(const at::Tensor& tokens) const {
-  if (embedding.weight.defined()) return at::embedding(embedding.weight, tokens);
-  return embedding.compute.index_select(0, tokens).to(at::kFloat);
+at::Tensor Decoder::gain(const at::Tensor& weight) const {
+  return weight.defined() && config_.norm_offset != 0.0 ? weight + config_.norm_offset : weight;
+}
+
+at::Tensor Decoder::out_norm(const at::Tensor& x, const at::Tensor& weight) const {
+  if (!weight.defined()) return x;
+  return operations(math_)
+      .add_rms_norm(x.to(at::kFloat), {}, gain(weight), config_.rms_norm_eps, compute_)
+      .normed;
+}
+
+at::Tensor Decoder::gated(const at::Tensor& gate_up) const {
+  const Operations& ops = operations(math_);
+  return config_.activation == Activation::kSilu ? ops.swiglu(gate_up) : ops.geglu(gate_up);
+}
+
+at::Tensor Decoder::embed(const at::Tensor& tokens, bool use_adapter) const {
+  const bool as_trained = embedding.weight.defined() && (use_adapter || !embedding.base.defined());
+  const at::Tensor rows =
+      as_trained ? at::embedding(embedding.weight, tokens)
+                 : embedding.matrix(use_adapter).index_select(0, tokens).to(at::kFloat);
+  return config_.embedding_scale == 1.0 ? rows : rows * config_.embedding_scale;
 }
 
 at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& options,
                                std::vector<KeyValueTap>* taps) const {
-  check_lengths(batch);
+  const std::vector<std::int64_t> lengths = checked_lengths(batch);
   const Operations& ops = operations(math_);
-  const AttentionPlan plan{
+  std::vector<at::Tensor> rows;
+  for (const RopeTable& rope : ropes_) rows.push_back(rope_rows(rope, batch, lengths));
+  AttentionPlan plan{
       .heads = config_.num_attention_heads,
       .kv_heads = config_.num_key_value_heads,
       .head_dim = config_.head_dim,
       .eps = config_.rms_norm_eps,
-      .cos = cos_,
-      .sin = sin_,
-      .positions = batch.positions,
+      .scale = config_.attention_scale,
+      .softcap = config_.attention_softcap,
+      .cos = {},
+      .sin = {},
+      .positions = {},
       .offsets = batch.offsets,
       .families = batch.families,
       .rows = math_ == Math::kAten ? pad_rows(batch.offsets, batch.families, device_) : nullptr};
-  at::Tensor residual = embed(batch.tokens);
+  at::Tensor residual = embed(batch.tokens, options.use_adapter);
   at::Tensor delta;
   std::uint64_t use = 0;
+  const double eps = config_.rms_norm_eps;
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, mix64(options.dropout_seed ^ ++use));
   };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    auto [sum, x] =
-        ops.add_rms_norm(residual, delta, layer.input_norm, config_.rms_norm_eps, compute_);
+    const LayerKind& kind = config_.layer_kinds[i];
+    plan.window = kind.window;
+    plan.cos = ropes_[kind.rope].cos;
+    plan.sin = ropes_[kind.rope].sin;
+    plan.positions = rows[kind.rope];
+    auto [sum, x] = ops.add_rms_norm(residual, delta, gain(layer.input_norm), eps, compute_);
     const at::Tensor attended =
-        ops.packed_attention(linear(layer.qkv, x), layer.q_norm, layer.k_norm, plan,
+        ops.packed_attention(linear(layer.qkv, x), gain(layer.q_norm), gain(layer.k_norm), plan,
                              taps == nullptr ? nullptr : &(*taps)[i]);
-    auto [after, y] = ops.add_rms_norm(sum, linear(layer.output, attended), layer.attention_norm,
-                                       config_.rms_norm_eps, compute_);
+    const at::Tensor attention = out_norm(linear(layer.output, attended), layer.attention_out_norm);
+    auto [after, y] = ops.add_rms_norm(sum, attention, gain(layer.attention_norm), eps, compute_);
     residual = after;
-    delta = linear(layer.down, ops.swiglu(linear(layer.gate_up, y)));
+    delta = out_norm(linear(layer.down, gated(linear(layer.gate_up, y))), layer.mlp_out_norm);
   }
-  return ops.add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_).normed;
+  return ops.add_rms_norm(residual, delta, gain(final_norm), eps, compute_).normed;
 }
 
 at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& options) const {
   return run_layers(batch, options, nullptr);
 }
 
-TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets) const {
-  return operations(math_).token_logprobs(hidden, output_head().compute, output_head().weight,
-                                          targets);
+TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets,
+                            bool use_adapter) const {
+  const Linear& out = output_head();
+  const bool as_trained = use_adapter || !out.base.defined();
+  return operations(math_).token_logprobs(hidden, out.matrix(use_adapter),
+                                          as_trained ? out.weight : at::Tensor(), targets,
+                                          config_.logit_softcap);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  return row_product(hidden, output_head().compute);
+at::Tensor Decoder::logits(const at::Tensor& hidden, bool use_adapter) const {
+  at::Tensor logits = row_product(hidden, output_head().matrix(use_adapter));
+  const double cap = config_.logit_softcap;
+  return cap > 0.0 ? logits.div_(cap).tanh_().mul_(cap) : logits;
 }
 
 std::vector<TrainedLeaf> Decoder::trained_leaves() const {
@@ -124,9 +159,11 @@ std::vector<TrainedLeaf> Decoder::trained_leaves() const {
     add(name + "q_norm", layer.q_norm);
     add(name + "k_norm", layer.k_norm);
     add_linear(name + "output", layer.output);
+    add(name + "attention_out_norm", layer.attention_out_norm);
     add(name + "attention_norm", layer.attention_norm);
     add_linear(name + "gate_up", layer.gate_up);
     add_linear(name + "down", layer.down);
+    add(name + "mlp_out_norm", layer.mlp_out_norm);
   }
   add("final_norm", final_norm);
   add_linear("head", head);

@@ -1,6 +1,5 @@
 // The decoder-only transformer of the Llama family: tokens -> hidden states -> token
-// log-probabilities. One implementation for Llama, Mistral, Qwen2 and Qwen3; the differences are
-// data (`ModelConfig`).
+// log-probabilities. One implementation for all families; the differences are data (`ModelConfig`).
 //
 // Batches are packed: sequences lie one behind the other, attend only within themselves, and
 // nothing is padded. The residual stream is float32; activations are in the compute type.
@@ -41,6 +40,8 @@ struct ForwardOptions {
 struct Layer {
   at::Tensor input_norm;      // [hidden] float32
   at::Tensor attention_norm;  // [hidden] float32, before the MLP
+  // [hidden] float32 or undefined: behind attention and MLP, before they are added
+  at::Tensor attention_out_norm, mlp_out_norm;
   at::Tensor q_norm, k_norm;  // [head_dim] float32 or undefined
   Linear qkv, output, gate_up, down;
 };
@@ -65,11 +66,13 @@ class Decoder {
   Math math() const { return math_; }
 
   // Final normed hidden states [tokens, hidden] in the compute type, differentiable.
-  // Throws DataError when a sequence is longer than the model's positions or its sliding window.
+  // Throws DataError when a sequence is longer than the model's positions, or continues another one
+  // across the boundary of its rope.
   at::Tensor hidden(const PackedTokens& batch, const ForwardOptions& options) const;
 
   // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden].
-  TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets) const;
+  TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets,
+                     bool use_adapter = true) const;
 
   // Runs prompts through the model and fills the prompt part of the cache; gradients off.
   // Returns the normed hidden state of the last token of each prompt [prompts, hidden].
@@ -80,7 +83,7 @@ class Decoder {
   at::Tensor decode(const at::Tensor& tokens, const ForwardOptions& options,
                     KeyValueCache& cache) const;
   // [rows, vocabulary] in the compute type, no gradient.
-  at::Tensor logits(const at::Tensor& hidden) const;
+  at::Tensor logits(const at::Tensor& hidden, bool use_adapter = true) const;
 
   // Every leaf that requires a gradient, in a fixed order.
   std::vector<TrainedLeaf> trained_leaves() const;
@@ -97,10 +100,18 @@ class Decoder {
   at::Tensor final_norm;  // [hidden] float32
 
  private:
-  at::Tensor embed(const at::Tensor& tokens) const;
+  at::Tensor embed(const at::Tensor& tokens, bool use_adapter) const;
   const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
-  void check_lengths(const PackedTokens& batch) const;
-  void check_length(std::int64_t length) const;
+  // Tokens of each sequence with what it continues.
+  std::vector<std::int64_t> checked_lengths(const PackedTokens& batch) const;
+  // Rows of a rope's table for the tokens of a batch.
+  at::Tensor rope_rows(const RopeTable& rope, const PackedTokens& batch,
+                       const std::vector<std::int64_t>& lengths) const;
+  // What a norm multiplies by.
+  at::Tensor gain(const at::Tensor& weight) const;
+  // The norm behind attention or MLP where the family has one.
+  at::Tensor out_norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor gated(const at::Tensor& gate_up) const;
   at::Tensor run_layers(const PackedTokens& batch, const ForwardOptions& options,
                         std::vector<KeyValueTap>* taps) const;
   // prefill and decode as ATen formulas.
@@ -114,8 +125,7 @@ class Decoder {
   at::Device device_;
   Math math_;
   std::vector<Layer> layers_;
-  at::Tensor cos_;  // [max positions, head_dim / 2] float32
-  at::Tensor sin_;
+  std::vector<RopeTable> ropes_;  // as in the config
 };
 
 }  // namespace limbic::model

@@ -28,6 +28,7 @@ struct PaddedCache {
   std::int64_t places = 0;
   std::int64_t length = 0;         // completion tokens in every cell
   std::vector<std::int64_t> cell;  // by slot; of sequences that go on
+  at::Tensor prompt_length;        // [prompts, 1, 1, 1] int64
   at::Tensor prompt_mask;          // [prompts, 1, 1, longest prompt] float32: 0, -inf on padding
   std::vector<Layer> layers;
 };

@@ -13,7 +13,7 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 // y += scale * inner b^T for every adapted part.
-void add_parts(const at::Tensor& y, const at::Tensor& inner, const at::Tensor& b, double scale,
+void add_parts(const at::Tensor& y, const at::Tensor& inner, const at::Tensor& b,
                const std::vector<LinearPart>& adapted) {
   const std::int64_t rank = b.size(1);
   std::int64_t row = 0;
@@ -22,7 +22,7 @@ void add_parts(const at::Tensor& y, const at::Tensor& inner, const at::Tensor& b
     const std::int64_t column = static_cast<std::int64_t>(i) * rank;
     y.slice(1, part.row, part.row + part.rows)
         .addmm_(inner.slice(1, column, column + rank), b.slice(0, row, row + part.rows).t(), 1,
-                scale);
+                part.scale);
     row += part.rows;
   }
 }
@@ -67,7 +67,7 @@ at::Tensor base_product(const at::Tensor& x, const at::Tensor& w, const at::Tens
 std::vector<LinearPart> adapted_parts(const Linear& layer) {
   std::vector<LinearPart> adapted;
   for (const LinearPart& part : layer.parts) {
-    if (part.adapted) adapted.push_back(part);
+    if (part.rank > 0) adapted.push_back(part);
   }
   return adapted;
 }
@@ -83,7 +83,7 @@ struct AdaptedLinear : Function<AdaptedLinear> {
                             const std::optional<at::Tensor>& weight, const at::Tensor& compute,
                             const std::optional<at::Tensor>& maybe_bias,
                             const std::optional<at::Tensor>& maybe_a,
-                            const std::optional<at::Tensor>& maybe_b, double scale,
+                            const std::optional<at::Tensor>& maybe_b,
                             const std::vector<LinearPart>& adapted) {
     const at::Tensor low = maybe_low.value_or(at::Tensor());
     const at::Tensor bias = maybe_bias.value_or(at::Tensor());
@@ -95,13 +95,12 @@ struct AdaptedLinear : Function<AdaptedLinear> {
       a_low = a.to(x.scalar_type());
       b_low = b.to(x.scalar_type());
       inner = at::mm(low, a_low.t());
-      add_parts(y, inner, b_low, scale, adapted);
+      add_parts(y, inner, b_low, adapted);
     }
     ctx->save_for_backward({x, low, compute, a_low, b_low, inner});
     auto holder = c10::make_intrusive<PartsHolder>();
     holder->adapted = adapted;
     ctx->saved_data["parts"] = c10::IValue::make_capsule(std::move(holder));
-    ctx->saved_data["scale"] = scale;
     ctx->saved_data["x"] = x.requires_grad();
     ctx->saved_data["low"] = low.defined() && low.requires_grad();
     ctx->saved_data["weight"] = weight && weight->requires_grad();
@@ -129,7 +128,7 @@ struct AdaptedLinear : Function<AdaptedLinear> {
         grad_low = at::mm(grad_inner, saved[3]);
       }
     }
-    return {grad_x, grad_low, grad_weight, {}, grad_bias, grad_a, grad_b, {}, {}};
+    return {grad_x, grad_low, grad_weight, {}, grad_bias, grad_a, grad_b, {}};
   }
 
   // Gradient of the adapter's inner activation; fills the one of B.
@@ -138,7 +137,6 @@ struct AdaptedLinear : Function<AdaptedLinear> {
                                      at::Tensor& grad_b) {
     const auto holder =
         c10::static_intrusive_pointer_cast<PartsHolder>(ctx->saved_data["parts"].toCapsule());
-    const double scale = ctx->saved_data["scale"].toDouble();
     const std::int64_t rank = b.size(1);
     at::Tensor grad_inner = at::empty_like(inner);
     std::vector<at::Tensor> rows;
@@ -148,11 +146,13 @@ struct AdaptedLinear : Function<AdaptedLinear> {
       const std::int64_t column = static_cast<std::int64_t>(i) * rank;
       const at::Tensor part_grad = grad.slice(1, part.row, part.row + part.rows);
       grad_inner.slice(1, column, column + rank)
-          .copy_(at::mm(part_grad, b.slice(0, row, row + part.rows)).mul_(scale));
-      rows.push_back(at::mm(part_grad.t(), inner.slice(1, column, column + rank)));
+          .copy_(at::mm(part_grad, b.slice(0, row, row + part.rows)).mul_(part.scale));
+      rows.push_back(at::mm(part_grad.t(), inner.slice(1, column, column + rank))
+                         .to(at::kFloat)
+                         .mul_(part.scale));
       row += part.rows;
     }
-    grad_b = at::cat(rows, 0).to(at::kFloat).mul_(scale);
+    grad_b = at::cat(rows, 0);
     return grad_inner;
   }
 };
@@ -180,7 +180,7 @@ at::Tensor infer_linear(const Linear& layer, const at::Tensor& x, bool use_adapt
   if (!use_adapter || layer.adapter.rank == 0) return y;
   const auto type = x.scalar_type();
   const at::Tensor inner = at::mm(x, layer.adapter.a.to(type).t());
-  add_parts(y, inner, layer.adapter.b.to(type), layer.adapter.scale, adapted_parts(layer));
+  add_parts(y, inner, layer.adapter.b.to(type), adapted_parts(layer));
   return y;
 }
 
@@ -203,7 +203,7 @@ at::Tensor apply_linear(const Linear& layer, const at::Tensor& x, bool use_adapt
     low = layer.adapter.dropout > 0.0 ? dropout(x, layer.adapter.dropout, dropout_seed) : x;
   }
   return AdaptedLinear::apply(x, maybe(low), maybe(layer.weight), layer.compute, maybe(layer.bias),
-                              maybe(a), maybe(b), layer.adapter.scale, adapted);
+                              maybe(a), maybe(b), adapted);
 }
 
 }  // namespace limbic::model

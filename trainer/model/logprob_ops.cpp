@@ -19,6 +19,11 @@ std::int64_t chunk_rows(const at::Tensor& head) {
   return std::max<std::int64_t>(16, kChunkBytes / row_bytes);
 }
 
+at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& head, double softcap) {
+  at::Tensor logits = at::mm(hidden, head.t());
+  return softcap > 0.0 ? logits.div_(softcap).tanh_().mul_(softcap) : logits;
+}
+
 RowStats* stats_of(const at::Tensor& stats) {
   return reinterpret_cast<RowStats*>(stats.data_ptr());
 }
@@ -27,7 +32,7 @@ struct TokenLogprobs : Function<TokenLogprobs> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
                                const at::Tensor& head,
                                const std::optional<at::Tensor>& trained_head,
-                               const at::Tensor& targets) {
+                               const at::Tensor& targets, double softcap) {
     const std::int64_t rows = hidden.size(0);
     const std::int64_t vocabulary = head.size(0);
     const std::int64_t step = chunk_rows(head);
@@ -41,7 +46,7 @@ struct TokenLogprobs : Function<TokenLogprobs> {
     variable_list kept;
     for (std::int64_t begin = 0; begin < rows; begin += step) {
       const std::int64_t end = std::min(rows, begin + step);
-      const at::Tensor logits = at::mm(hidden.slice(0, begin, end), head.t());
+      const at::Tensor logits = logits_of(hidden.slice(0, begin, end), head, softcap);
       with_kernels(logits.scalar_type(), [&](const auto& table, auto type) {
         using X = decltype(type);
         at::parallel_for(0, end - begin, grain(vocabulary), [&](std::int64_t b, std::int64_t e) {
@@ -54,6 +59,7 @@ struct TokenLogprobs : Function<TokenLogprobs> {
     variable_list saved = {hidden, head, targets, stats};
     saved.insert(saved.end(), kept.begin(), kept.end());
     ctx->save_for_backward(saved);
+    ctx->saved_data["softcap"] = softcap;
     ctx->saved_data["hidden"] = hidden.requires_grad();
     ctx->saved_data["head"] = trained_head && trained_head->requires_grad();
     return unpack(ctx, stats, hidden);
@@ -84,6 +90,7 @@ struct TokenLogprobs : Function<TokenLogprobs> {
     const std::int64_t step = chunk_rows(head);
     const bool wants_hidden = ctx->saved_data["hidden"].toBool();
     const bool wants_head = ctx->saved_data["head"].toBool();
+    const double softcap = ctx->saved_data["softcap"].toDouble();
     const at::Tensor grad = grads[0].contiguous();
     at::Tensor grad_hidden = wants_hidden ? at::empty_like(hidden) : at::Tensor();
     at::Tensor grad_head =
@@ -92,7 +99,8 @@ struct TokenLogprobs : Function<TokenLogprobs> {
       const std::int64_t end = std::min(rows, begin + step);
       const at::Tensor piece = hidden.slice(0, begin, end);
       const at::Tensor logits = saved.size() > 4 ? saved[4 + static_cast<std::size_t>(begin / step)]
-                                                 : at::mm(piece, head.t());
+                                                 : logits_of(piece, head, softcap);
+      const at::Tensor slope = softcap > 0.0 ? 1.0 - (logits / softcap).square_() : at::Tensor();
       with_kernels(logits.scalar_type(), [&](const auto& table, auto type) {
         using X = decltype(type);
         at::parallel_for(0, end - begin, grain(vocabulary), [&](std::int64_t b, std::int64_t e) {
@@ -101,18 +109,21 @@ struct TokenLogprobs : Function<TokenLogprobs> {
                                   vocabulary);
         });
       });
+      if (slope.defined()) logits.mul_(slope);
       if (wants_hidden) grad_hidden.slice(0, begin, end).copy_(at::mm(logits, head));
       if (wants_head) grad_head.add_(at::mm(logits.t(), piece));
     }
-    return {grad_hidden, {}, grad_head, {}};
+    return {grad_hidden, {}, grad_head, {}, {}};
   }
 };
 
 }  // namespace
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& trained_head, const at::Tensor& targets) {
-  const auto out = TokenLogprobs::apply(hidden.contiguous(), head, maybe(trained_head), targets);
+                           const at::Tensor& trained_head, const at::Tensor& targets,
+                           double softcap) {
+  const auto out =
+      TokenLogprobs::apply(hidden.contiguous(), head, maybe(trained_head), targets, softcap);
   return {out[0], out[1], out[2]};
 }
 

@@ -1,4 +1,4 @@
-// Residual + RMS norm, and SwiGLU, as autograd functions over the fused kernels.
+// Residual + RMS norm, and gated activations, as autograd functions over the fused kernels.
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "trainer/model/kernel_call.h"
@@ -32,13 +32,16 @@ ResidualNorm norm_forward(const at::Tensor& residual, const at::Tensor& delta,
   return {sum, normed};
 }
 
-at::Tensor swiglu_forward(const at::Tensor& in) {
+enum class Gate : std::int64_t { kSilu, kGeluTanh };
+
+at::Tensor gated_forward(const at::Tensor& in, Gate gate) {
   const std::int64_t inner = in.size(1) / 2;
   at::Tensor out = at::empty({in.size(0), inner}, in.options());
   with_kernels(in.scalar_type(), [&](const auto& table, auto type) {
     using X = decltype(type);
     at::parallel_for(0, in.size(0), grain(inner), [&](std::int64_t begin, std::int64_t end) {
-      table.swiglu(raw<X>(in), raw<X>(out), begin, end, inner);
+      (gate == Gate::kSilu ? table.swiglu : table.geglu)(raw<X>(in), raw<X>(out), begin, end,
+                                                         inner);
     });
   });
   return out;
@@ -93,27 +96,35 @@ struct AddRmsNorm : Function<AddRmsNorm> {
   }
 };
 
-struct SwiGlu : Function<SwiGlu> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate_up) {
+struct Gated : Function<Gated> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate_up, Gate gate) {
     const at::Tensor in = gate_up.contiguous();
     ctx->save_for_backward({in});
-    return swiglu_forward(in);
+    ctx->saved_data["gate"] = static_cast<std::int64_t>(gate);
+    return gated_forward(in, gate);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const at::Tensor in = ctx->get_saved_variables()[0];
     const at::Tensor grad = grads[0].contiguous();
     const std::int64_t inner = in.size(1) / 2;
+    const auto gate = static_cast<Gate>(ctx->saved_data["gate"].toInt());
     at::Tensor out = at::empty_like(in);
     with_kernels(in.scalar_type(), [&](const auto& table, auto type) {
       using X = decltype(type);
       at::parallel_for(0, in.size(0), grain(inner), [&](std::int64_t begin, std::int64_t end) {
-        table.swiglu_backward(raw<X>(grad), raw<X>(in), raw<X>(out), begin, end, inner);
+        (gate == Gate::kSilu ? table.swiglu_backward : table.geglu_backward)(
+            raw<X>(grad), raw<X>(in), raw<X>(out), begin, end, inner);
       });
     });
-    return {out};
+    return {out, {}};
   }
 };
+
+at::Tensor gated(const at::Tensor& gate_up, Gate gate) {
+  if (!at::GradMode::is_enabled()) return gated_forward(gate_up.contiguous(), gate);
+  return Gated::apply(gate_up, gate);
+}
 
 }  // namespace
 
@@ -127,9 +138,8 @@ ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
   return {out[0], out[1]};
 }
 
-at::Tensor swiglu(const at::Tensor& gate_up) {
-  if (!at::GradMode::is_enabled()) return swiglu_forward(gate_up.contiguous());
-  return SwiGlu::apply(gate_up);
-}
+at::Tensor swiglu(const at::Tensor& gate_up) { return gated(gate_up, Gate::kSilu); }
+
+at::Tensor geglu(const at::Tensor& gate_up) { return gated(gate_up, Gate::kGeluTanh); }
 
 }  // namespace limbic::model

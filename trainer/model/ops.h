@@ -28,18 +28,24 @@ ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
 
 // silu(gate) * up of gate_up [tokens, 2 * inner] -> [tokens, inner].
 at::Tensor swiglu(const at::Tensor& gate_up);
+// The same with gelu(gate) in its tanh approximation.
+at::Tensor geglu(const at::Tensor& gate_up);
 
 struct PaddedRows;  // trainer/model/aten/padded_rows.h
 
-// What attention needs to know about a batch and the model; shared by all layers.
+// What attention needs to know about a batch and a layer.
 struct AttentionPlan {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   double eps = 0.0;
-  at::Tensor cos;                     // [max positions, head_dim / 2] float32
-  at::Tensor sin;                     // [max positions, head_dim / 2] float32
-  at::Tensor positions;               // [tokens] int32
+  double scale = 0.0;       // of the scores
+  double softcap = 0.0;     // scores := cap tanh(scores / cap); 0 = none
+  std::int64_t window = 0;  // a token sees so many tokens, itself the last; 0 = all before it
+  // The first 2 * columns dimensions of a head are rotated.
+  at::Tensor cos;                     // [rows, columns] float32
+  at::Tensor sin;                     // [rows, columns] float32
+  at::Tensor positions;               // [tokens] int32 row of each token
   std::vector<std::int64_t> offsets;  // [sequences + 1] first token of each sequence
   // [families + 1] first sequence of each family: a sequence and those behind it that continue it.
   // Empty: every sequence is a family of its own.
@@ -71,9 +77,10 @@ struct TokenScores {
 // Log-probability of `targets` [rows] int32 under softmax(hidden head^T) with `head` [vocabulary,
 // hidden] in the compute type. Works in chunks: at most `kLogitBudgetBytes` of logits are kept for
 // backward, beyond that they are computed again. `trained_head` is the float32 leaf behind `head`
-// (undefined when frozen).
+// (undefined when frozen). `softcap`: logits := cap tanh(logits / cap); 0 = none.
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& trained_head, const at::Tensor& targets);
+                           const at::Tensor& trained_head, const at::Tensor& targets,
+                           double softcap = 0.0);
 
 inline constexpr std::int64_t kLogitBudgetBytes = std::int64_t{1} << 30;
 
@@ -81,6 +88,7 @@ inline constexpr std::int64_t kLogitBudgetBytes = std::int64_t{1} << 30;
 struct Operations {
   decltype(&model::add_rms_norm) add_rms_norm;
   decltype(&model::swiglu) swiglu;
+  decltype(&model::geglu) geglu;
   decltype(&model::packed_attention) packed_attention;
   decltype(&model::token_logprobs) token_logprobs;
 };

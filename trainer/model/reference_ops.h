@@ -9,6 +9,9 @@ namespace limbic::model::reference {
 ResidualNorm add_rms_norm(const at::Tensor& residual, const at::Tensor& delta,
                           const at::Tensor& weight, double eps, at::ScalarType compute);
 at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor geglu(const at::Tensor& gate_up);
+// cap tanh(x / cap)
+at::Tensor soft_cap(const at::Tensor& x, double cap);
 
 // x [tokens, heads, head_dim], normed with `weight` [head_dim] (may be undefined) and rotated to
 // the plan's positions; in the type of x. Reads eps, cos, sin and positions of the plan.
@@ -18,9 +21,10 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
 
 // Holds the float32 logits of a chunk of rows at a time; backward computes them again.
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& trained_head, const at::Tensor& targets);
+                           const at::Tensor& trained_head, const at::Tensor& targets,
+                           double softcap = 0.0);
 TokenScores token_logprobs_by_chunks(const at::Tensor& hidden, const at::Tensor& head,
                                      const at::Tensor& trained_head, const at::Tensor& targets,
-                                     std::int64_t chunk_rows);
+                                     double softcap, std::int64_t chunk_rows);
 
 }  // namespace limbic::model::reference

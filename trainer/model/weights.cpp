@@ -9,7 +9,7 @@
 namespace limbic::model {
 namespace {
 
-using Shape = std::vector<std::int64_t>;
+using Parts = std::vector<std::pair<std::string, std::int64_t>>;
 
 class SlotList {
  public:
@@ -18,8 +18,7 @@ class SlotList {
   }
 
   // `parts` are (module name, rows); the weights come first, then the biases.
-  void linear(Linear& linear, const std::vector<std::pair<std::string, std::int64_t>>& parts,
-              std::int64_t in, bool bias) {
+  void linear(Linear& linear, const Parts& parts, std::int64_t in, bool bias) {
     linear.parts.resize(parts.size());
     std::int64_t row = 0;
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -123,23 +122,34 @@ std::vector<WeightSlot> weight_slots(Decoder& decoder) {
     Layer& layer = decoder.layers()[i];
     const std::string at = fmt::format("model.layers.{}.", i);
     list.vector(at + "input_layernorm.weight", layer.input_norm, c.hidden_size);
+    const std::string attention = at + "self_attn.";
+    const std::string mlp = at + "mlp.";
     list.linear(layer.qkv,
-                {{at + "self_attn.q_proj", q_rows},
-                 {at + "self_attn.k_proj", kv_rows},
-                 {at + "self_attn.v_proj", kv_rows}},
+                c.fused_projections ? Parts{{attention + "qkv_proj", q_rows + 2 * kv_rows}}
+                                    : Parts{{attention + "q_proj", q_rows},
+                                            {attention + "k_proj", kv_rows},
+                                            {attention + "v_proj", kv_rows}},
                 c.hidden_size, c.qkv_bias);
     if (c.qk_norm) {
-      list.vector(at + "self_attn.q_norm.weight", layer.q_norm, c.head_dim);
-      list.vector(at + "self_attn.k_norm.weight", layer.k_norm, c.head_dim);
+      list.vector(attention + "q_norm.weight", layer.q_norm, c.head_dim);
+      list.vector(attention + "k_norm.weight", layer.k_norm, c.head_dim);
     }
-    list.linear(layer.output, {{at + "self_attn.o_proj", c.hidden_size}}, q_rows, c.output_bias);
-    list.vector(at + "post_attention_layernorm.weight", layer.attention_norm, c.hidden_size);
-    list.linear(
-        layer.gate_up,
-        {{at + "mlp.gate_proj", c.intermediate_size}, {at + "mlp.up_proj", c.intermediate_size}},
-        c.hidden_size, c.mlp_bias);
-    list.linear(layer.down, {{at + "mlp.down_proj", c.hidden_size}}, c.intermediate_size,
-                c.mlp_bias);
+    list.linear(layer.output, {{attention + "o_proj", c.hidden_size}}, q_rows, c.output_bias);
+    // Where there are norms behind the blocks, the one before the MLP gives its name away.
+    list.vector(at + "post_attention_layernorm.weight",
+                c.post_norms ? layer.attention_out_norm : layer.attention_norm, c.hidden_size);
+    if (c.post_norms) {
+      list.vector(at + "pre_feedforward_layernorm.weight", layer.attention_norm, c.hidden_size);
+    }
+    list.linear(layer.gate_up,
+                c.fused_projections ? Parts{{mlp + "gate_up_proj", 2 * c.intermediate_size}}
+                                    : Parts{{mlp + "gate_proj", c.intermediate_size},
+                                            {mlp + "up_proj", c.intermediate_size}},
+                c.hidden_size, c.mlp_bias);
+    list.linear(layer.down, {{mlp + "down_proj", c.hidden_size}}, c.intermediate_size, c.mlp_bias);
+    if (c.post_norms) {
+      list.vector(at + "post_feedforward_layernorm.weight", layer.mlp_out_norm, c.hidden_size);
+    }
   }
   list.vector("model.norm.weight", decoder.final_norm, c.hidden_size);
   if (!c.tie_word_embeddings) {
@@ -190,7 +200,7 @@ void initialize_weights(Decoder& decoder, std::uint64_t seed, WeightUse use) {
   for (const WeightSlot& slot : slots) {
     at::Tensor target = storage.target(slot);
     if (slot.vector != nullptr) {
-      target.fill_(1.0);
+      target.fill_(1.0 - decoder.config().norm_offset);
     } else if (slot.is_bias) {
       target.zero_();
     } else {

@@ -29,7 +29,8 @@ std::vector<WeightSlot> weight_slots(Decoder& decoder);
 // missing, foreign or wrongly shaped tensors.
 void load_weights(Decoder& decoder, const std::string& folder, WeightUse use);
 
-// Normal(0, initializer_range), norms 1, biases 0; every tensor has its own random stream.
+// Normal(0, initializer_range), norms that multiply by 1, biases 0; every tensor has its own random
+// stream.
 void initialize_weights(Decoder& decoder, std::uint64_t seed, WeightUse use);
 
 // All tensors under their Hugging Face names, float32 where they are trained, else in the compute

@@ -69,6 +69,8 @@ Json parse_strictly(const std::string& path, const char* begin, std::uint64_t si
     }
     return true;
   };
+  // The parser takes a zero for the end and would not see what stands behind it.
+  if (std::memchr(begin, 0, size) != nullptr) broken(path, "a zero byte, which no JSON has", kind);
   try {
     Json json = Json::parse(begin, begin + size, callback);
     if (!json.is_object()) broken(path, "no JSON object where one belongs", kind);

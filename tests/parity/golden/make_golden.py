@@ -2,12 +2,17 @@
 
     pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2 safetensors
     python tests/parity/golden/make_golden.py
+    python tests/parity/golden/make_golden.py --full --output DIR    # hidden 60, vocabulary 1003, heads of 24
+    LIMBIC_GOLDEN=DIR build/release/tests/parity_tests
 
 Each family gets a random model of odd sizes, and for three sequences of different lengths, run one by one without
 padding: log-probabilities, the mean cross-entropy over a mask, every gradient, 32 greedy tokens; the same with a
-LoRA adapter whose B is not zero.
+LoRA adapter whose B is not zero. Between them the folders have every rope type, windows shorter than the sequences,
+weights of three types, shards, tied heads that are saved, and config.json in the spelling of transformers 4 and 5.
+Before a folder counts, transformers loads it again and must agree with what it was made from.
 """
 
+import argparse
 import json
 import pathlib
 import shutil
@@ -15,25 +20,102 @@ import shutil
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig,
+                          MistralConfig, Phi3Config, Qwen2Config, Qwen3Config)
 
-HERE = pathlib.Path(__file__).parent
 LENGTHS = (7, 12, 5)
-COMMON = dict(hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3,
-              vocab_size=131, max_position_embeddings=64, initializer_range=0.2, head_dim=10, rms_norm_eps=1e-5,
-              bos_token_id=None, eos_token_id=None, pad_token_id=None)
-LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 16}
-QWEN2 = {k: v for k, v in COMMON.items() if k != "head_dim"}
-FAMILIES = {
-    "llama": LlamaConfig(**COMMON, tie_word_embeddings=False, rope_parameters=LLAMA3),
-    "mistral": MistralConfig(**COMMON, tie_word_embeddings=False, sliding_window=None,
-                             rope_parameters={"rope_type": "default", "rope_theta": 5000.0}),
-    "qwen2": Qwen2Config(**QWEN2, tie_word_embeddings=True, use_sliding_window=False,
-                         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
-    "qwen3": Qwen3Config(**COMMON, tie_word_embeddings=True, use_sliding_window=False, attention_bias=False,
-                         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
-}
+SMALL = dict(hidden_size=36, intermediate_size=44, vocab_size=131, head_dim=10)
+FULL = dict(hidden_size=60, intermediate_size=91, vocab_size=1003, head_dim=24)
+COMMON = dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=64,
+              initializer_range=0.2, rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+
+
+def rope(kind: str, theta: float = 10000.0, **more) -> dict:
+    return {"rope_type": kind, "rope_theta": theta, **more}
+
+
+def phi3_rope(head_dim: int) -> dict:
+    """Part of a head is rotated; only the sequence of 12 is longer than 8."""
+    pairs = int(head_dim * 0.67) // 2
+    return rope("longrope", partial_rotary_factor=0.67, original_max_position_embeddings=8,
+                short_factor=[1.0 + 0.1 * i for i in range(pairs)], long_factor=[2.0 + i for i in range(pairs)])
+
+
+def families(sizes: dict) -> dict:
+    common = COMMON | sizes
+    derived = {k: v for k, v in common.items() if k != "head_dim"}
+    gemma = dict(query_pre_attn_scalar=17, sliding_window=4)
+    return {
+        "llama": LlamaConfig(**common, tie_word_embeddings=False,
+                             rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                                  original_max_position_embeddings=16)),
+        "mistral": MistralConfig(**common, tie_word_embeddings=False, sliding_window=5,
+                                 rope_parameters=rope("default", 5000.0)),
+        "qwen2": Qwen2Config(**derived, tie_word_embeddings=True, use_sliding_window=True, sliding_window=3,
+                             max_window_layers=1,
+                             rope_parameters=rope("yarn", 1e6, factor=4.0, original_max_position_embeddings=16)),
+        "qwen3": Qwen3Config(**common, tie_word_embeddings=True, use_sliding_window=False, attention_bias=False,
+                             rope_parameters=rope("dynamic", 1e6, factor=2.0)),
+        "phi3": Phi3Config(**derived, tie_word_embeddings=False, original_max_position_embeddings=8,
+                           rope_parameters=phi3_rope(common["hidden_size"] // common["num_attention_heads"])),
+        "gemma": GemmaConfig(**common, rope_parameters=rope("linear", factor=3.0)),
+        "gemma2": Gemma2Config(**common, **gemma, attn_logit_softcapping=1.5, final_logit_softcapping=4.0),
+        "gemma3": Gemma3TextConfig(**common, **gemma, layer_types=["sliding_attention", "full_attention"],
+                                   final_logit_softcapping=None,
+                                   rope_parameters={"full_attention": rope("linear", 1e6, factor=8.0),
+                                                    "sliding_attention": rope("default")}),
+    }
+
+
+TYPES = {"qwen2": torch.float32, "qwen3": torch.float16, "gemma2": torch.float16}  # the others: bfloat16
+SHARDED = {"llama"}
+SAVED_HEAD = {"gemma2"}  # a tied head that is in the file all the same
+SPELLED_V4 = {"qwen2", "phi3", "gemma3"}
+ADAPTERS = {"qwen3": dict(target_modules=r".*\.(q|k|up)_proj", use_rslora=True, rank_pattern={"q_proj": 2, "1.mlp.up_proj": 4},
+                          alpha_pattern={"layers.0.*": 7, "q_proj": 3}),
+            "gemma": dict(target_modules=["v_proj", "layers.1.mlp.down_proj"]),
+            "phi3": dict(target_modules="all-linear", modules_to_save=["lm_head"])}
+
+
+def spell_v4(config: dict) -> dict:
+    """config.json as transformers 4 wrote it."""
+    ropes = config.pop("rope_parameters")
+    config["torch_dtype"] = config.pop("dtype")
+    layered = "full_attention" in ropes
+    if layered:
+        config["rope_local_base_freq"] = ropes["sliding_attention"]["rope_theta"]
+        ropes = ropes["full_attention"]
+        config["sliding_window_pattern"] = config.pop("layer_types").index("full_attention") + 1
+    config["rope_theta"] = ropes.pop("rope_theta")
+    if "partial_rotary_factor" in ropes:
+        config["partial_rotary_factor"] = ropes.pop("partial_rotary_factor")
+    if not layered:  # older than "rope_type"
+        ropes["type"] = ropes.pop("rope_type")
+    config["rope_scaling"] = ropes
+    return config
+
+
+def save(name: str, model, folder: pathlib.Path) -> None:
+    kind = TYPES.get(name, torch.bfloat16)
+    state = {key: value.to(kind).contiguous() for key, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings and name not in SAVED_HEAD:
+        del state["lm_head.weight"]
+    folder.mkdir(parents=True)
+    if name in SHARDED:
+        names = sorted(state)
+        files = [f"model-0000{i + 1}-of-00002.safetensors" for i in range(2)]
+        for i, file in enumerate(files):
+            save_file({key: state[key] for key in names[i::2]}, folder / file, {"format": "pt"})
+        index = {"metadata": {"total_size": sum(v.nbytes for v in state.values())},
+                 "weight_map": {key: files[i % 2] for i, key in enumerate(names)}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    else:
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+    config = model.config.to_dict() | {"dtype": str(kind).removeprefix("torch."), "architectures": [type(model).__name__]}
+    config = json.loads(json.dumps({k: v for k, v in config.items() if not k.startswith("_")}))
+    if name in SPELLED_V4:
+        config = spell_v4(config)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def sequences(vocab: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -62,40 +144,48 @@ def run(model, data) -> dict[str, torch.Tensor]:
 
 
 def gradients(model, prefix: str) -> dict[str, torch.Tensor]:
-    return {prefix + name.replace(".default", ""): p.grad.clone()
+    return {prefix + name.replace(".default", "").replace(".modules_to_save", ""): p.grad.clone()
             for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
 
 
-def make(name: str, config) -> None:
-    folder = HERE / name
+def make(name: str, config, folder: pathlib.Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(sum(map(ord, name)))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
     for parameter in model.parameters():  # norms and biases that are not all ones and zeros
         parameter.data += 0.1 * torch.randn_like(parameter)
+        parameter.data = parameter.data.to(TYPES.get(name, torch.bfloat16)).float()
+    model.tie_weights()
     model.eval()
-    model.save_pretrained(folder)
+    save(name, model, folder)
     data = sequences(config.vocab_size)
     golden = {"ids": torch.cat([ids for ids, _ in data]).int(), "mask": torch.cat([m for _, m in data]).to(torch.uint8),
               "lengths": torch.tensor(LENGTHS, dtype=torch.int32)}
     golden |= run(model, data) | gradients(model, "grad.")
-    prompt = data[0][0].unsqueeze(0)
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    assert (run(again, data)["logprobs"] - golden["logprobs"]).abs().max() < 1e-6, name
+    prompt = data[1][0].unsqueeze(0)
     greedy = model.generate(prompt, max_new_tokens=32, do_sample=False, pad_token_id=0)
     golden["greedy"] = greedy[0, prompt.shape[1]:].int()
+    options = ADAPTERS.get(name, dict(target_modules="all-linear"))
     lora = get_peft_model(model, LoraConfig(r=3, lora_alpha=5, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
-                                            target_modules="all-linear"))
+                                            **options))
     for key, parameter in lora.named_parameters():
-        if "lora_B" in key:
-            parameter.data = 0.1 * torch.randn_like(parameter)
+        if "lora_B" in key or "modules_to_save" in key:
+            parameter.data += 0.1 * torch.randn_like(parameter)
     lora.eval()
     golden |= {"lora." + k: v for k, v in run(lora, data).items()} | gradients(lora, "lora.grad.")
     lora.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink(missing_ok=True)
     save_file(golden, folder / "golden.safetensors")
-    config_path = folder / "config.json"
-    config_path.write_text(json.dumps(json.loads(config_path.read_text()), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    for family, configuration in FAMILIES.items():
-        make(family, configuration)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", nargs="*")
+    options = parser.parse_args()
+    for family, configuration in families(FULL if options.full else SMALL).items():
+        if not options.only or family in options.only:
+            make(family, configuration, options.output / family)

@@ -106,6 +106,22 @@ TEST(Generate, LogprobsAreThoseOfTraining) {
   expect_logprobs_of_training(tiny_model(model::WeightUse::kFrozen, at::kFloat, qwen), true);
 }
 
+// Windows shorter than the prompts, than the completions and than both.
+TEST(Generate, LogprobsAreThoseOfTrainingInEveryFamily) {
+  for (const std::int64_t window : {2, 5, 40}) {
+    for (const char* name : {"MistralForCausalLM", "Phi3ForCausalLM", "GemmaForCausalLM",
+                             "Gemma2ForCausalLM", "Gemma3ForCausalLM"}) {
+      SCOPED_TRACE(name);
+      Json config = tiny_config();
+      config["architectures"] = Json::array({name});
+      config["sliding_window"] = window;
+      config["sliding_window_pattern"] = 2;
+      if (std::string(name) == "Gemma2ForCausalLM") config["attn_logit_softcapping"] = 1.5;
+      expect_logprobs_of_training(tiny_model(model::WeightUse::kFrozen, at::kFloat, config), true);
+    }
+  }
+}
+
 TEST(Generate, AdapterIsUsedOrLeftOut) {
   model::Decoder decoder = tiny_model();
   GenerationConfig greedy = config_of(12, 1);
@@ -211,17 +227,35 @@ TEST(Generate, PromptsThatDoNotFitAreRefused) {
   EXPECT_NE(run(0).find("empty prompt"), std::string::npos);
 }
 
-// Keys beyond the window would be attended to although the model was never trained so.
-TEST(Generate, SlidingWindowBoundsPromptAndCompletion) {
+// The cached keys of one rope do not go with tokens of another.
+TEST(Generate, LongropeIsNotCrossed) {
   Json config = tiny_config();
-  config["architectures"] = Json::array({"MistralForCausalLM"});
-  config["sliding_window"] = 16;
+  config["rope_scaling"] = {{"rope_type", "longrope"},
+                            {"short_factor", {1, 1, 1, 1, 1}},
+                            {"long_factor", {4, 4, 4, 4, 4}},
+                            {"original_max_position_embeddings", 16}};
   const model::Decoder decoder = tiny_model(model::WeightUse::kFrozen, at::kFloat, config);
-  EXPECT_EQ(generate(decoder, {{{1, 2, 3, 4, 5, 6}, 1}}, config_of(10, 1))[0][0].ids.size(), 10u);
-  const std::string message = data::message_of<DataError>([&] {
-    generate(decoder, {{{1, 2, 3, 4, 5, 6, 7}, 1}}, config_of(10, 1));
-  });
-  EXPECT_NE(message.find("sliding window"), std::string::npos) << message;
+  const auto run = [&](std::size_t length) {
+    return data::message_of<DataError>([&] {
+      generate(decoder, {{std::vector<std::int32_t>(length, 1), 1}}, config_of(10, 1));
+    });
+  };
+  EXPECT_EQ(run(6), "no error");
+  EXPECT_EQ(run(17), "no error");
+  EXPECT_NE(run(7).find("longrope"), std::string::npos) << run(7);
+  EXPECT_NE(run(16).find("16 tokens that may grow to 26"), std::string::npos) << run(16);
+  // Continuations of a shared prompt, in training and in decoding.
+  const auto type = at::TensorOptions().dtype(at::kInt);
+  EXPECT_THROW(
+      decoder.hidden({.tokens = at::zeros({18}, type),
+                      .positions = at::cat({at::arange(15, type), at::arange(15, 18, type)}),
+                      .offsets = {0, 15, 18},
+                      .families = {0, 2}},
+                     {}),
+      DataError);
+  model::KeyValueCache cache(1, 8);
+  decoder.prefill(pack({std::vector<std::int32_t>(16, 1)}, at::kCPU), {}, cache);
+  EXPECT_THROW(decoder.decode(at::zeros({1}, type), {}, cache), DataError);
 }
 
 TEST(Generate, NoPromptsGiveNothing) { EXPECT_TRUE(generate(tiny_model(), {}, {}).empty()); }

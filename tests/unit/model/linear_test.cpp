@@ -13,7 +13,7 @@ at::Tensor wave(at::IntArrayRef shape, double phase) {
 // Three parts of 4, 2 and 3 rows; the first and the last have an adapter of rank 2.
 Linear fused(bool trained) {
   Linear linear;
-  linear.parts = {{"q", 0, 4, true}, {"k", 4, 2, false}, {"v", 6, 3, true}};
+  linear.parts = {{"q", 0, 4, 2, 1.5}, {"k", 4, 2, 0, 0.0}, {"v", 6, 3, 2, 0.25}};
   linear.compute = wave({9, 5}, 0.1);
   if (trained) {
     linear.weight = linear.compute.clone().requires_grad_();
@@ -21,7 +21,6 @@ Linear fused(bool trained) {
   }
   linear.bias = wave({9}, 0.2).requires_grad_(trained);
   linear.adapter = {.rank = 2,
-                    .scale = 1.5,
                     .dropout = 0.0,
                     .a = wave({4, 5}, 0.3).requires_grad_(),
                     .b = wave({7, 2}, 0.4).requires_grad_()};
@@ -33,7 +32,8 @@ at::Tensor formula(const Linear& linear, const at::Tensor& x, const at::Tensor& 
   const at::Tensor weight = linear.weight.defined() ? linear.weight : linear.compute;
   const auto update = [&](std::int64_t part, std::int64_t row, std::int64_t rows) {
     const at::Tensor inner = at::mm(low, adapter.a.slice(0, 2 * part, 2 * part + 2).t());
-    return at::mm(inner, adapter.b.slice(0, row, row + rows).t()) * adapter.scale;
+    return at::mm(inner, adapter.b.slice(0, row, row + rows).t()) *
+           linear.parts[part == 0 ? 0 : 2].scale;
   };
   const at::Tensor added =
       at::cat({update(0, 0, 4), at::zeros({x.size(0), 2}), update(1, 4, 3)}, 1);
@@ -111,14 +111,11 @@ TEST(ApplyLinear, DropoutKeepsTheMeanAndItsGradientFollowsTheMask) {
 TEST(ApplyLinear, WithoutGradientsTheValuesAreTheSame) {
   for (const std::int64_t rows : {1, 6, 16, 70}) {
     Linear linear;
-    linear.parts = {{"q", 0, 512, true}};
+    linear.parts = {{"q", 0, 512, 2, 1.5}};
     linear.compute = wave({512, 520}, 0.1);
     linear.bias = wave({512}, 0.2);
-    linear.adapter = {.rank = 2,
-                      .scale = 1.5,
-                      .dropout = 0.25,
-                      .a = wave({2, 520}, 0.3),
-                      .b = wave({512, 2}, 0.4)};
+    linear.adapter = {
+        .rank = 2, .dropout = 0.25, .a = wave({2, 520}, 0.3), .b = wave({512, 2}, 0.4)};
     const at::Tensor x = wave({rows, 520}, 0.5);
     const at::NoGradGuard no_grad;
     const at::Tensor base = at::mm(x, linear.compute.t()) + linear.bias;

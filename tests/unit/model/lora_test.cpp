@@ -127,8 +127,8 @@ TEST(Lora, StartIsUniformWithinTheRootOfTheInputsAndSeeded) {
 }
 
 TEST(Lora, ScaleIsAlphaOverRankOrItsRoot) {
-  EXPECT_DOUBLE_EQ((LoraConfig{.r = 4, .alpha = 6.0}).scale(), 1.5);
-  EXPECT_DOUBLE_EQ((LoraConfig{.r = 4, .alpha = 6.0, .use_rslora = true}).scale(), 3.0);
+  EXPECT_DOUBLE_EQ((LoraConfig{.r = 4, .alpha = 6.0}).scale_of("x"), 1.5);
+  EXPECT_DOUBLE_EQ((LoraConfig{.r = 4, .alpha = 6.0, .use_rslora = true}).scale_of("x"), 3.0);
 }
 
 TEST(Lora, TargetsAreWholeNamesOfModules) {
@@ -188,15 +188,116 @@ TEST(Lora, PartlyAdaptedModelSurvivesSavingAndLoading) {
   EXPECT_TRUE(at::equal(hidden_of(fresh), hidden_of(decoder)));
 }
 
+TEST(Lora, TargetsMayBeRegularExpressionsOfWholeNames) {
+  EXPECT_TRUE(is_target("model.layers.1.mlp.up_proj", ".*[.]1[.].*(up|down)_proj"));
+  EXPECT_FALSE(is_target("model.layers.0.mlp.up_proj", ".*[.]1[.].*(up|down)_proj"));
+  EXPECT_FALSE(is_target("model.layers.1.mlp.up_proj", "(up|down)_proj"));
+  Decoder decoder = tiny_model();
+  attach_lora(decoder, {.r = 2, .target_modules = {".*[.]1[.].*(up|down)_proj"}}, 3, false);
+  EXPECT_EQ(export_adapter(decoder).size(), 4u);
+}
+
+// q_proj has rank 2 beside k_proj's 3 in one fused matrix, and layer 1 another alpha.
+TEST(Lora, PatternsGiveModulesTheirOwnRankAndAlpha) {
+  const LoraConfig config{.r = 3,
+                          .alpha = 6.0,
+                          .target_modules = {"q_proj", "k_proj"},
+                          .rank_pattern = {{"q_proj", 2.0}},
+                          .alpha_pattern = {{"layers.1.*", 9.0}, {"q_proj", 1.0}}};
+  EXPECT_EQ(config.rank_of("model.layers.0.self_attn.q_proj"), 2);
+  EXPECT_DOUBLE_EQ(config.scale_of("model.layers.0.self_attn.q_proj"), 0.5);
+  EXPECT_DOUBLE_EQ(config.scale_of("model.layers.1.self_attn.q_proj"), 4.5);  // the first match
+  EXPECT_DOUBLE_EQ(config.scale_of("model.layers.0.self_attn.k_proj"), 2.0);
+  Decoder decoder = tiny_model();
+  attach_lora(decoder, config, 3, true);
+  fill(decoder);
+  const TempFolder folder;
+  save_adapter(decoder, config, folder.file(""), "base");
+  Decoder fresh = tiny_model();
+  const LoraConfig loaded = load_adapter(fresh, folder.file(""), true);
+  EXPECT_EQ(loaded.rank_pattern, config.rank_pattern);
+  EXPECT_EQ(loaded.alpha_pattern, config.alpha_pattern);
+  EXPECT_TRUE(at::equal(hidden_of(fresh), hidden_of(decoder)));
+  EXPECT_EQ(export_adapter(fresh)[0].tensor.sizes(), (std::vector<std::int64_t>{2, 24}));
+  // By the formula: the merged model computes the same.
+  MergeReport report;
+  const NamedTensors merged = merged_weights(fresh, report);
+  Decoder plain = tiny_model(WeightUse::kTrained);
+  {
+    at::NoGradGuard no_grad;
+    const NamedTensors own = export_weights(plain);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      at::Tensor target = own[i].tensor;
+      target.copy_(merged[i].tensor);
+    }
+  }
+  EXPECT_LT((hidden_of(plain) - hidden_of(fresh)).abs().max().item<double>(), 1e-5);
+  // What pads the lower rank is never trained.
+  fresh.hidden(some_tokens(), {}).sum().backward();
+  const Adapter& adapter = fresh.layers()[0].qkv.adapter;
+  EXPECT_EQ(adapter.a.grad()[2].abs().max().item<float>(), 0.0f);
+  EXPECT_EQ(adapter.b.grad().slice(0, 0, 60).slice(1, 2).abs().max().item<float>(), 0.0f);
+  EXPECT_GT(adapter.b.grad().slice(0, 60).slice(1, 2).abs().max().item<float>(), 0.0f);
+}
+
+// embed_tokens and lm_head are trained as a whole beside the adapters; the base keeps its own.
+TEST(Lora, SavedModulesReplaceThoseOfTheModel) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const LoraConfig config{
+        .r = 2, .target_modules = {"q_proj"}, .modules_to_save = {"embed_tokens", "lm_head"}};
+    Decoder decoder = tiny_model(WeightUse::kFrozen, type);
+    const at::Tensor targets = at::tensor({1, 60, 3, 3, 3, 8, 9}, at::kInt);
+    const auto logprobs = [&](const Decoder& model, bool adapted) {
+      const at::Tensor hidden = model.hidden(some_tokens(), {.use_adapter = adapted});
+      return model.scores(hidden, targets, adapted).logprobs;
+    };
+    const at::Tensor base = logprobs(decoder, true);
+    attach_lora(decoder, config, 3, true);
+    EXPECT_EQ(decoder.trained_leaves().size(), 2u * 2u + 2u);
+    EXPECT_TRUE(at::equal(logprobs(decoder, true), base));
+    logprobs(decoder, true).sum().backward();
+    EXPECT_GT(decoder.embedding.weight.grad().abs().max().item<float>(), 0.0f);
+    EXPECT_GT(decoder.head.weight.grad().abs().max().item<float>(), 0.0f);
+    EXPECT_EQ(export_adapter_gradients(decoder).back().name, "base_model.model.lm_head.weight");
+    fill(decoder);  // the saved modules as well
+    decoder.refresh_compute();
+    EXPECT_TRUE(at::equal(logprobs(decoder, false), base));
+    const at::Tensor adapted = logprobs(decoder, true).detach();
+    EXPECT_FALSE(at::allclose(adapted, base));
+    const TempFolder folder;
+    save_adapter(decoder, config, folder.file(""), "base");
+    for (const bool trained : {false, true}) {
+      Decoder fresh = tiny_model(WeightUse::kFrozen, type);
+      load_adapter(fresh, folder.file(""), trained);
+      // Trained embeddings are read in float32, frozen ones in the compute type.
+      EXPECT_LT((logprobs(fresh, true) - adapted).abs().max().item<double>(),
+                type == at::kFloat ? 1e-6 : 0.1);
+      EXPECT_TRUE(at::equal(logprobs(fresh, false), base));
+    }
+  }
+  Json tied = tiny_config();
+  tied["tie_word_embeddings"] = true;
+  Decoder decoder = tiny_model(WeightUse::kFrozen, at::kFloat, tied);
+  expect_part(message_of<ConfigError>(
+                  [&] { attach_lora(decoder, {.modules_to_save = {"lm_head"}}, 3, true); }),
+              "'lm_head' of tied embeddings");
+}
+
 TEST(Lora, OtherKindsOfAdapterAreRefused) {
   const SavedAdapter saved;
   expect_part(saved.refusal("peft_type", "IA3"), "peft_type: got \"IA3\"");
   expect_part(saved.refusal("peft_type", 3), "peft_type");
   expect_part(saved.refusal("use_dora", true), "use_dora: got true");
   expect_part(saved.refusal("fan_in_fan_out", true), "fan_in_fan_out");
-  expect_part(saved.refusal("rank_pattern", {{"q_proj", 8}}), "rank_pattern");
-  expect_part(saved.refusal("alpha_pattern", {{"q_proj", 8}}), "alpha_pattern");
-  expect_part(saved.refusal("modules_to_save", {"lm_head"}), "modules_to_save");
+  expect_part(saved.refusal("rank_pattern", {{"q_proj", 0}}), "rank_pattern");
+  expect_part(saved.refusal("rank_pattern", {{"(q_proj", 2}}),
+              "'(q_proj', want a name or a regular expression");
+  expect_part(saved.refusal("rank_pattern", {{"q_proj", 8}}), "got shape 3 x 24, want 8 x 24");
+  expect_part(saved.refusal("alpha_pattern", {{"q_proj", "much"}}), "alpha_pattern");
+  expect_part(saved.refusal("modules_to_save", {"lm_head"}), "got no tensor");
+  expect_part(saved.refusal("modules_to_save", {"norm"}), "modules_to_save: got 'norm'");
+  expect_part(saved.refusal("exclude_modules", {"k_proj"}), "exclude_modules");
+  expect_part(saved.refusal("layers_to_transform", {0}), "layers_to_transform");
   expect_part(saved.refusal("bias", "all"), "bias: got \"all\"");
   EXPECT_EQ(saved.refusal("modules_to_save", nullptr), "no error");
 }
@@ -214,7 +315,9 @@ TEST(Lora, DamagedConfigIsRefusedNotCrashedOn) {
   expect_part(saved.refusal("lora_dropout", 1.5), "lora_dropout");
   expect_part(saved.refusal("use_rslora", 7), "use_rslora");
   expect_part(saved.refusal("target_modules", 5), "target_modules");
-  expect_part(saved.refusal("target_modules", ".*_proj"), "target_modules");
+  expect_part(saved.refusal("target_modules", ".*x_proj"), "'.*x_proj'");
+  expect_part(saved.refusal("target_modules", "(.*"), "'(.*', want a name or a regular expression");
+  expect_part(saved.refusal("target_modules", {"q_proj", "[*"}), "'[*'");
   expect_part(saved.refusal("target_modules", {1, 2}), "target_modules");
   expect_part(saved.refusal("target_modules", {"x_proj"}), "'x_proj'");
   expect_part(saved.refusal(std::string("{")), "broken JSON");

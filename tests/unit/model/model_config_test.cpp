@@ -52,7 +52,7 @@ TEST(ModelConfig, AbsentKeysHaveTheValuesOfTransformers) {
   EXPECT_EQ(config.head_dim, 4);
   EXPECT_EQ(config.rms_norm_eps, 1e-6);
   EXPECT_FALSE(config.tie_word_embeddings);
-  EXPECT_EQ(config.rope.theta, 10000.0);
+  EXPECT_EQ(config.ropes[0].theta, 10000.0);
   EXPECT_TRUE(config.eos_token_ids.empty());
 }
 
@@ -79,9 +79,10 @@ TEST(ModelConfig, FamiliesDifferAsInTransformers) {
 
 TEST(ModelConfig, SlidingWindowCountsOnlyWhereTheFamilyUsesIt) {
   Json json = tiny_config();
+  json["max_window_layers"] = 0;
   const auto window = [&](const char* architecture) {
     json["architectures"] = Json::array({architecture});
-    return ModelConfig::parse(json, "x").sliding_window;
+    return ModelConfig::parse(json, "x").layer_kinds[0].window;
   };
   // transformers gives a Mistral that does not say otherwise a window of 4096.
   EXPECT_EQ(window("MistralForCausalLM"), 4096);
@@ -94,6 +95,82 @@ TEST(ModelConfig, SlidingWindowCountsOnlyWhereTheFamilyUsesIt) {
   json["use_sliding_window"] = true;
   EXPECT_EQ(window("Qwen2ForCausalLM"), 32);
   EXPECT_EQ(window("Qwen3ForCausalLM"), 32);
+  EXPECT_EQ(window("Phi3ForCausalLM"), 32);
+  EXPECT_EQ(window("GemmaForCausalLM"), 0);
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(window("Qwen2ForCausalLM"), 0);
+}
+
+TEST(ModelConfig, LayersDifferAsTheFamilyOrTheFileSays) {
+  Json json = tiny_config();
+  json["num_hidden_layers"] = 4;
+  json["sliding_window"] = 8;
+  const auto windows = [&](const char* architecture) {
+    json["architectures"] = Json::array({architecture});
+    std::vector<std::int64_t> out;
+    for (const LayerKind& kind : ModelConfig::parse(json, "x").layer_kinds) {
+      out.push_back(kind.window);
+    }
+    return out;
+  };
+  using Windows = std::vector<std::int64_t>;
+  EXPECT_EQ(windows("Gemma2ForCausalLM"), (Windows{8, 0, 8, 0}));
+  EXPECT_EQ(windows("Gemma3ForCausalLM"), (Windows{8, 8, 8, 8}));
+  json["sliding_window_pattern"] = 3;
+  EXPECT_EQ(windows("Gemma3ForCausalLM"), (Windows{8, 8, 0, 8}));
+  json["use_sliding_window"] = true;
+  json["max_window_layers"] = 3;
+  EXPECT_EQ(windows("Qwen2ForCausalLM"), (Windows{0, 0, 0, 8}));
+  const char* full = "full_attention";
+  const char* sliding = "sliding_attention";
+  json["layer_types"] = {full, sliding, full, full};
+  EXPECT_EQ(windows("Qwen3ForCausalLM"), (Windows{0, 8, 0, 0}));
+  EXPECT_EQ(windows("Gemma2ForCausalLM"), (Windows{0, 8, 0, 0}));
+  json["layer_types"] = {full, sliding, full};
+  EXPECT_NE(refusal(json).find("a list of 4 types"), std::string::npos) << refusal(json);
+  json["layer_types"] = {full, "chunked_attention", full, full};
+  EXPECT_NE(refusal(json).find("\"chunked_attention\""), std::string::npos) << refusal(json);
+  json["layer_types"] = {full, sliding, full, full};
+  json["sliding_window"] = nullptr;
+  EXPECT_NE(refusal(json).find("sliding_window"), std::string::npos) << refusal(json);
+}
+
+TEST(ModelConfig, GemmasScaleCapAndNormDifferently) {
+  Json json = tiny_config();
+  json.erase("tie_word_embeddings");
+  json.erase("head_dim");
+  const auto parse = [&](const char* architecture) {
+    json["architectures"] = Json::array({architecture});
+    return ModelConfig::parse(json, "x");
+  };
+  for (const char* name : {"GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"}) {
+    const ModelConfig gemma = parse(name);
+    EXPECT_TRUE(gemma.tie_word_embeddings);
+    EXPECT_EQ(gemma.head_dim, 256);
+    EXPECT_EQ(gemma.activation, Activation::kGeluTanh);
+    EXPECT_EQ(gemma.norm_offset, 1.0);
+    EXPECT_DOUBLE_EQ(gemma.embedding_scale, std::sqrt(24.0));
+    EXPECT_DOUBLE_EQ(gemma.attention_scale, 1.0 / 16.0);
+    EXPECT_EQ(gemma.post_norms, std::string(name) != "GemmaForCausalLM");
+    EXPECT_EQ(gemma.qk_norm, std::string(name) == "Gemma3ForCausalLM");
+  }
+  EXPECT_EQ(parse("Gemma2ForCausalLM").attention_softcap, 50.0);
+  EXPECT_EQ(parse("Gemma2ForCausalLM").logit_softcap, 30.0);
+  EXPECT_EQ(parse("Gemma3ForCausalLM").logit_softcap, 0.0);
+  json["query_pre_attn_scalar"] = 100;
+  json["attn_logit_softcapping"] = nullptr;
+  json["final_logit_softcapping"] = 7.0;
+  EXPECT_DOUBLE_EQ(parse("Gemma2ForCausalLM").attention_scale, 0.1);
+  EXPECT_EQ(parse("Gemma2ForCausalLM").attention_softcap, 0.0);
+  EXPECT_EQ(parse("Gemma3ForCausalLM").logit_softcap, 7.0);
+  json["attn_logit_softcapping"] = 50.0;
+  EXPECT_NE(refusal(json).find("attn_logit_softcapping"), std::string::npos) << refusal(json);
+  json.erase("attn_logit_softcapping");
+  json["use_bidirectional_attention"] = true;
+  EXPECT_NE(refusal(json).find("use_bidirectional_attention"), std::string::npos);
+  json.erase("use_bidirectional_attention");
+  json["hidden_activation"] = "relu";
+  EXPECT_NE(refusal(json).find("'relu'"), std::string::npos) << refusal(json);
 }
 
 TEST(ModelConfig, OtherArchitecturesAreRefusedByName) {
@@ -106,49 +183,6 @@ TEST(ModelConfig, OtherArchitecturesAreRefusedByName) {
   expect_refused("architectures", nullptr, "got nothing");
   EXPECT_NE(refusal(Json::object()).find("architectures: got nothing"), std::string::npos);
   EXPECT_NE(refusal(Json::array()).find("here/config.json"), std::string::npos);
-}
-
-TEST(ModelConfig, OtherRopeTypesAreRefusedByName) {
-  const Json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
-  expect_refused("rope_scaling", yarn, "'yarn'");
-  expect_refused("rope_parameters", yarn, "'yarn'");
-  expect_refused("rope_scaling", {{"type", "linear"}, {"factor", 2.0}}, "'linear'");
-  expect_refused("rope_parameters", {{"rope_type", "default"}, {"mrope_section", {1, 2}}},
-                 "multimodal rope");
-  expect_refused("rope_scaling", 3, "an object");
-  expect_refused("rope_theta", "big", "a number");
-  expect_refused("rope_theta", 0.0, "rope_theta");
-  expect_refused("rope_parameters", {{"rope_type", "llama3"}, {"factor", 8.0}}, "low_freq_factor");
-}
-
-TEST(ModelConfig, Llama3RopeMustBeUsable) {
-  const Json good = {{"rope_type", "llama3"},
-                     {"factor", 8.0},
-                     {"low_freq_factor", 1.0},
-                     {"high_freq_factor", 4.0},
-                     {"original_max_position_embeddings", 16}};
-  Json config = tiny_config();
-  config["rope_parameters"] = good;
-  EXPECT_EQ(refusal(config), "no error");
-  for (const char* key :
-       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
-    Json bad = good;
-    bad[key] = 0;
-    expect_refused("rope_parameters", bad, key);
-  }
-  Json equal = good;
-  equal["low_freq_factor"] = 4.0;
-  expect_refused("rope_parameters", equal, "high_freq_factor");
-}
-
-TEST(ModelConfig, RopeOfBothSpellings) {
-  Json json = tiny_config();
-  json["rope_theta"] = 500.0;
-  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 500.0);
-  json["rope_scaling"] = nullptr;
-  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 500.0);
-  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 70.0}};
-  EXPECT_EQ(ModelConfig::parse(json, "x").rope.theta, 70.0);
 }
 
 TEST(ModelConfig, SizesMustFitEachOther) {
@@ -187,13 +221,6 @@ TEST(ModelConfig, GenerationConfigNamesTheEndTokens) {
   EXPECT_THROW(ModelConfig::load(folder.file("")), DataError);
   folder.write("config.json", "[1]");
   EXPECT_THROW(ModelConfig::load(folder.file("")), DataError);
-}
-
-TEST(RopeFrequencies, DefaultIsAPowerOfTheta) {
-  const auto frequencies = rope_frequencies({.theta = 100.0}, 4);
-  ASSERT_EQ(frequencies.size(), 2u);
-  EXPECT_DOUBLE_EQ(frequencies[0], 1.0);
-  EXPECT_DOUBLE_EQ(frequencies[1], 0.1);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "trainer/model/reference_ops.h"
@@ -119,24 +120,29 @@ TEST_P(Ops, AddRmsNormPassesTheGradientOfEitherOutput) {
   }
 }
 
-TEST_P(Ops, Swiglu) {
+TEST_P(Ops, GatedActivations) {
   Normal normal(4);
   for (const auto& [rows, inner] : {std::pair(1, 4), std::pair(300, 21)}) {
     const auto call = [](auto gate) {
       return [gate](const Tensors& x) { return Tensors{gate(x[0])}; };
     };
-    expect_same(call(swiglu), call(reference::swiglu), {normal({rows, 2 * inner}, GetParam())},
-                tolerance_of(GetParam()));
+    const Tensors inputs = {normal({rows, 2 * inner}, GetParam())};
+    expect_same(call(swiglu), call(reference::swiglu), inputs, tolerance_of(GetParam()));
+    expect_same(call(geglu), call(reference::geglu), inputs, tolerance_of(GetParam()));
   }
 }
 
-TEST(OpsFloat, SwigluStaysFiniteFarOut) {
-  const at::Tensor x =
-      at::tensor({-200.0f, 200.0f, -90.0f, 1.0f, 1.0f, 1.0f}).view({1, 6}).clone().requires_grad_();
-  const at::Tensor out = swiglu(x);
-  EXPECT_TRUE(at::allclose(out, at::tensor({0.0f, 200.0f, 0.0f}).view({1, 3})));
-  out.sum().backward();
-  EXPECT_TRUE(at::isfinite(x.grad()).all().item<bool>());
+TEST(OpsFloat, GatedActivationsStayFiniteFarOut) {
+  for (const auto gate : {swiglu, geglu}) {
+    const at::Tensor x = at::tensor({-200.0f, 200.0f, -90.0f, 1.0f, 1.0f, 1.0f})
+                             .view({1, 6})
+                             .clone()
+                             .requires_grad_();
+    const at::Tensor out = gate(x);
+    EXPECT_TRUE(at::allclose(out, at::tensor({0.0f, 200.0f, 0.0f}).view({1, 3})));
+    out.sum().backward();
+    EXPECT_TRUE(at::isfinite(x.grad()).all().item<bool>());
+  }
 }
 
 AttentionPlan plan_of(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
@@ -146,6 +152,7 @@ AttentionPlan plan_of(std::int64_t heads, std::int64_t kv_heads, std::int64_t he
   plan.kv_heads = kv_heads;
   plan.head_dim = head_dim;
   plan.eps = 1e-5;
+  plan.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   std::vector<std::int32_t> positions;
   plan.offsets.push_back(0);
   for (const std::int64_t length : lengths) {
@@ -211,6 +218,55 @@ TEST_P(Ops, PackedAttentionOverFamilies) {
               2 * tolerance_of(GetParam()));
 }
 
+// Windows that end inside a register, a block of queries, the first sequence and a continuation;
+// heads that are rotated in part; scores that are capped hard.
+TEST_P(Ops, PackedAttentionWithWindowsCapsAndPartialRotation) {
+  Normal normal(9);
+  const at::Tensor qkv = normal({91, 100}, GetParam());
+  const at::Tensor weight = normal({10});
+  for (const std::int64_t window : {2, 5, 16, 37, 90}) {
+    for (const double softcap : {0.0, 0.7}) {
+      AttentionPlan plan = plan_of(6, 2, 10, {70, 3, 18});
+      plan.families = {0, 3};
+      for (std::int64_t i = 70; i < 91; ++i) {
+        plan.positions[i] = static_cast<std::int32_t>(i < 73 ? i : i - 3);
+      }
+      plan.cos = plan.cos.repeat({2, 1}).slice(1, 0, 3).contiguous();
+      plan.sin = plan.sin.repeat({2, 1}).slice(1, 0, 3).contiguous();
+      plan.window = window;
+      plan.softcap = softcap;
+      const auto call = [&](auto attention) {
+        return [&, attention](const Tensors& x) {
+          return Tensors{attention(x[0], x[1], x[1], plan, nullptr)};
+        };
+      };
+      SCOPED_TRACE(::testing::Message() << "window " << window << " cap " << softcap);
+      expect_same(call(packed_attention), call(reference::packed_attention), {qkv, weight},
+                  2 * tolerance_of(GetParam()));
+    }
+  }
+}
+
+// Sequences beyond the limit of our kernel, with and without what only it can do.
+TEST(OpsFloat, LongSequencesTakeTheSameScaleWindowAndCap) {
+  Normal normal(10);
+  const at::Tensor qkv = normal({400, 16});
+  AttentionPlan plan = plan_of(2, 1, 4, {400});
+  plan.cos = plan.cos.repeat({7, 1}).contiguous();
+  plan.sin = plan.sin.repeat({7, 1}).contiguous();
+  plan.scale = 0.3;
+  const auto call = [&](auto attention) {
+    return [&, attention](const Tensors& x) {
+      return Tensors{attention(x[0], {}, {}, plan, nullptr)};
+    };
+  };
+  for (const std::int64_t window : {0, 50, 1000}) {
+    plan.window = window;
+    plan.softcap = window == 50 ? 2.0 : 0.0;
+    expect_same(call(packed_attention), call(reference::packed_attention), {qkv}, 2e-5);
+  }
+}
+
 TEST_P(Ops, PackedAttentionTapsRotatedKeysAndValues) {
   Normal normal(6);
   const AttentionPlan plan = plan_of(6, 2, 10, {5, 8});
@@ -251,8 +307,10 @@ TEST(OpsFloat, TokensDoNotSeeTheirFuture) {
 
 // By ATen's own gradients.
 TokenScores plain_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets) {
-  const at::Tensor all = at::log_softmax(at::matmul(hidden, head.t()).to(at::kFloat), -1);
+                           const at::Tensor& targets, double softcap = 0.0) {
+  const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
+  const at::Tensor all =
+      at::log_softmax(softcap > 0.0 ? (logits / softcap).tanh() * softcap : logits, -1);
   const at::Tensor flat = all.detach();
   return {all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1),
           -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
@@ -275,6 +333,24 @@ TEST(OpsFloat, TokenLogprobs) {
         return pick(reference::token_logprobs(x[0], x[1].detach(), x[1], targets));
       },
       [&](const Tensors& x) { return pick(plain_logprobs(x[0], x[1], targets)); }, inputs, 5e-6);
+}
+
+TEST(OpsFloat, TokenLogprobsOfCappedLogits) {
+  Normal normal(13);
+  const at::Tensor targets = at::tensor({0, 96, 3}, at::TensorOptions().dtype(at::kInt));
+  const Tensors inputs = {normal({3, 13}), normal({97, 13})};
+  for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
+    expect_same(
+        [&](const Tensors& x) {
+          const TokenScores scores = scores_of(x[0], x[1].detach(), x[1], targets, 2.5);
+          return Tensors{scores.logprobs, scores.entropy};
+        },
+        [&](const Tensors& x) {
+          const TokenScores scores = plain_logprobs(x[0], x[1], targets, 2.5);
+          return Tensors{scores.logprobs, scores.entropy};
+        },
+        inputs, 5e-6);
+  }
 }
 
 TEST(OpsFloat, TokenLogprobsWithAFrozenHead) {
@@ -311,14 +387,16 @@ TEST(OpsFloat, TokenLogprobsInChunks) {
 TEST(OpsFloat, TokenLogprobsByChunks) {
   Normal normal(13);
   const at::Tensor targets = at::arange(23, at::TensorOptions().dtype(at::kInt));
-  const auto by = [&](std::int64_t rows) {
-    return [&, rows](const Tensors& x) {
+  const auto by = [&](double softcap, std::int64_t rows) {
+    return [&, softcap, rows](const Tensors& x) {
       const TokenScores scores =
-          reference::token_logprobs_by_chunks(x[0], x[1].detach(), x[1], targets, rows);
+          reference::token_logprobs_by_chunks(x[0], x[1].detach(), x[1], targets, softcap, rows);
       return Tensors{scores.logprobs, scores.entropy, scores.argmax};
     };
   };
-  expect_same(by(5), by(23), {normal({23, 6}), normal({31, 6})}, 5e-6);
+  const Tensors inputs = {normal({23, 6}), normal({31, 6})};
+  for (const double softcap : {0.0, 1.5})
+    expect_same(by(softcap, 5), by(softcap, 23), inputs, 5e-6);
 }
 
 TEST(OpsBfloat16, TokenLogprobs) {
@@ -338,7 +416,7 @@ TEST(OpsFloat, NoRowsGiveNoScores) {
   const at::Tensor none = at::empty({0}, at::TensorOptions().dtype(at::kInt));
   for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
     const at::Tensor hidden = at::empty({0, 4}).requires_grad_();
-    const TokenScores scores = scores_of(hidden, at::ones({9, 4}), at::Tensor(), none);
+    const TokenScores scores = scores_of(hidden, at::ones({9, 4}), at::Tensor(), none, 0.0);
     EXPECT_EQ(scores.logprobs.numel(), 0);
     scores.logprobs.sum().backward();
     EXPECT_EQ(hidden.grad().numel(), 0);

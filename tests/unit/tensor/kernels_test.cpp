@@ -34,7 +34,7 @@ TEST(KernelSets, BaselineIsAlwaysThereAndTheBestIsChosen) {
   EXPECT_EQ(&kernels(), all.front());
 }
 
-TEST(KernelSets, NormAndSwigluAgreeWithAten) {
+TEST(KernelSets, NormAndGatesAgreeWithAten) {
   constexpr std::int64_t kRows = 5, kWidth = 37;
   const at::Tensor h = wave({kRows, kWidth}, 0.1);
   const at::Tensor delta = wave({kRows, kWidth}, 0.7);
@@ -52,6 +52,8 @@ TEST(KernelSets, NormAndSwigluAgreeWithAten) {
     at::Tensor gated = at::empty({kRows, kWidth});
     set->f32.swiglu(raw(gate_up), raw(gated), 0, kRows, kWidth);
     expect_near(gated, at::silu(halves[0]) * halves[1], set->name);
+    set->f32.geglu(raw(gate_up), raw(gated), 0, kRows, kWidth);
+    expect_near(gated, at::gelu(halves[0], "tanh") * halves[1], set->name);
   }
 }
 

@@ -169,7 +169,70 @@ TEST(Safetensors, BrokenHeadersAreRefused) {
   EXPECT_EQ(refusal(bytes_of("{}", 0)), "no error");
 }
 
+// Writers that align the data to pages pad in front, behind and between.
+TEST(Safetensors, WhiteSpaceAroundTheHeaderIsRead) {
+  const std::string header = R"({"a":)" + entry("F32", "[1]", 0, 4) + "}";
+  for (const char* space : {" ", "\n", "\r\n\t ", "                                        "}) {
+    EXPECT_EQ(refusal(bytes_of(space + header, 4)), "no error");
+    EXPECT_EQ(refusal(bytes_of(header + space, 4)), "no error");
+  }
+  expect_refused(bytes_of(header + std::string(1, '\0'), 4), "a zero byte");
+  expect_refused(bytes_of(header + std::string(1, '\0') + header, 4), "a zero byte");
+}
+
+// What a reader must bear that believes nothing: numbers beyond 64 bits, offsets far behind the
+// end, a name that is a path, thousands of names for the same bytes, nesting without end.
+TEST(Safetensors, HostileHeadersEndInAMessage) {
+  expect_refused(bytes_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,)"
+                          "18446744073709551616]}}",
+                          4),
+                 "a number of at least 0");
+  expect_refused(bytes_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,)"
+                          "18446744073709551616]}}",
+                          4),
+                 "a number of at least 0");
+  expect_refused(bytes_of(R"({"a":{"dtype":"U8","shape":[4611686018427387904],"data_offsets":[0,)"
+                          "4611686018427387904]}}",
+                          4),
+                 "truncated");
+  expect_refused(bytes_of(R"({"a":{"dtype":"U8","shape":[null],"data_offsets":[0,4]}})", 4),
+                 "null");
+  EXPECT_EQ(refusal(bytes_of(R"({"../../a":)" + entry("F32", "[1]", 0, 4) + "}", 4)), "no error");
+  std::string many = "{";
+  for (int i = 0; i < 5000; ++i) {
+    many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":" + entry("U8", "[4096]", 0, 4096);
+  }
+  expect_refused(bytes_of(many + "}", 4096), "an overlap or a gap");
+  expect_refused(bytes_of(R"({"a":)" + std::string(100'000, '['), 0), "no JSON");
+  expect_refused(
+      bytes_of(R"({"a":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}", 0),
+      "'a' lacks");
+}
+
+TEST(Safetensors, HeaderLengthsAreBelievedUpToAHundredMillion) {
+  const TempFolder folder;
+  for (const std::uint64_t length : {std::uint64_t{100'000'001}, std::uint64_t{1} << 32,
+                                     ~std::uint64_t{0}, ~std::uint64_t{0} - 7}) {
+    std::string content(reinterpret_cast<const char*>(&length), 8);
+    expect_refused(content + std::string(64, ' '), "a header of");
+  }
+}
+
+// Replacing a file leaves what was read from the old one alone: it is renamed into place.
+TEST(Safetensors, ViewsSurviveTheReplacementOfTheirFile) {
+  const TempFolder folder;
+  const std::string path = folder.file("x.safetensors");
+  write_safetensors(path, {{"a", at::arange(5000, at::kFloat)}});
+  const at::Tensor view = SafetensorsFile::open(path).tensor("a");
+  write_safetensors(path, {{"a", at::zeros({2})}});
+  EXPECT_TRUE(at::equal(view, at::arange(5000, at::kFloat)));
+  EXPECT_EQ(SafetensorsFile::open(path).tensor("a").numel(), 2);
+}
+
 TEST(Safetensors, UnknownTypeIsNamed) {
+  for (const char* type : {"F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "I4"}) {
+    expect_refused(bytes_of(R"({"a":)" + entry(type, "[8]", 0, 8) + "}", 8), type);
+  }
   expect_refused(bytes_of(R"({"a":)" + entry("F4", "[2]", 0, 1) + "}", 1), "F4");
   expect_refused(bytes_of(R"({"a":)" + entry("f32", "[2]", 0, 8) + "}", 8), "f32");
 }

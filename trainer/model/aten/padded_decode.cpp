@@ -4,6 +4,7 @@
 // A sequence lives in a cell of a grid (`PaddedCache`). Whatever a cell without a sequence computes
 // is never read; when a grid of half the cells holds all sequences that go on, it shrinks.
 #include <cmath>
+#include <map>
 
 #include "trainer/base/error.h"
 #include "trainer/model/decoder.h"
@@ -27,16 +28,27 @@ std::vector<std::int64_t> grid_of(const std::vector<std::int64_t>& offsets, std:
   return grid;
 }
 
-at::Tensor mask_of(const std::vector<std::int64_t>& offsets, std::int64_t longest,
-                   at::Device device) {
+// [prompts, 1, 1, 1]
+at::Tensor lengths_of(const std::vector<std::int64_t>& offsets, at::Device device) {
   std::vector<std::int64_t> lengths;
   for (std::size_t p = 0; p + 1 < offsets.size(); ++p) {
     lengths.push_back(offsets[p + 1] - offsets[p]);
   }
-  const at::Tensor length = on(device, lengths).view({-1, 1, 1, 1});
+  return on(device, lengths).view({-1, 1, 1, 1});
+}
+
+at::Tensor mask_of(const at::Tensor& length, std::int64_t longest) {
   const at::Tensor column = at::arange(longest, length.options());
   return at::zeros({length.size(0), 1, 1, longest}, length.options().dtype(at::kFloat))
       .masked_fill_(column.ge(length), -INFINITY);
+}
+
+// What the latest token of each completion sees of its prompt through a window (0 = all of it).
+at::Tensor mask_of_window(const PaddedCache& cache, std::int64_t window) {
+  if (window == 0) return cache.prompt_mask;
+  const at::Tensor column = at::arange(cache.prompt_mask.size(3), cache.prompt_length.options());
+  const at::Tensor first = cache.prompt_length + (cache.length - window);
+  return cache.prompt_mask.masked_fill(column.lt(first), -INFINITY);
 }
 
 // Brings the sequences that go on together when half of the cells hold them.
@@ -71,6 +83,7 @@ void shrink(const KeyValueCache& cache, PaddedCache& padded, at::Device device) 
   padded.places = static_cast<std::int64_t>(places);
   const at::Tensor prompts = on(device, kept);
   const at::Tensor sources = on(device, source);
+  padded.prompt_length = padded.prompt_length.index_select(0, prompts);
   padded.prompt_mask = padded.prompt_mask.index_select(0, prompts);
   for (PaddedCache::Layer& layer : padded.layers) {
     layer.prompt_keys = layer.prompt_keys.index_select(0, prompts);
@@ -88,20 +101,68 @@ at::Tensor wide_product(const at::Tensor& a, const at::Tensor& b) {
   return at::bmm(a.to(at::kFloat), b.to(at::kFloat));
 }
 
-// One step of the batch, for all layers.
+// One step of the batch.
 struct Step {
   at::Tensor cell;  // [batch] int64: where each sequence lives
   // [cells] int64: the sequence of each cell; any for one without, where it is computed in vain
   at::Tensor row;
-  AttentionPlan plan;  // positions [batch]
+  std::vector<at::Tensor> positions;         // by rope [batch] int64: rows of its table
+  std::map<std::int64_t, at::Tensor> masks;  // by window: what is seen of the prompts
 };
 
+// Moves the cache on by a token of every sequence. Positions, cells and rows go one way to the
+// device together.
+Step plan_step(const ModelConfig& config, const std::vector<RopeTable>& ropes, KeyValueCache& cache,
+               at::Device device) {
+  PaddedCache& padded = cache.padded;
+  shrink(cache, padded, device);
+  padded.length += 1;
+  check(padded.length <= cache.capacity(), "cache slot is full");
+  const auto batch = static_cast<std::int64_t>(cache.active().size());
+  std::vector<std::int64_t> cell;
+  std::vector<std::int64_t> row(static_cast<std::size_t>(padded.prompts * padded.places), 0);
+  for (const std::int64_t slot : cache.active()) {
+    const auto at = static_cast<std::size_t>(slot);
+    const std::int64_t length = cache.prompt_length[at] + ++cache.own_length[at];
+    check(cache.own_length[at] == padded.length, "sequences of a batch go in step");
+    check(length <= config.max_position_embeddings, "decode beyond the model's positions");
+    config.check_continuation(cache.prompt_length[at], length);
+    row[static_cast<std::size_t>(padded.cell[at])] = static_cast<std::int64_t>(cell.size());
+    cell.push_back(padded.cell[at]);
+  }
+  std::vector<std::int64_t> numbers = cell;
+  numbers.insert(numbers.end(), row.begin(), row.end());
+  std::vector<std::int64_t> sizes = {batch, static_cast<std::int64_t>(row.size())};
+  for (const RopeTable& rope : ropes) {
+    for (const std::int64_t slot : cache.active()) {
+      // A prompt decides for what is generated from it.
+      const std::int64_t prompt = cache.prompt_length[static_cast<std::size_t>(slot)];
+      const bool is_long = rope.short_limit > 0 && prompt > rope.short_limit;
+      numbers.push_back(prompt + padded.length - 1 + (is_long ? rope.short_limit : 0));
+    }
+    sizes.push_back(batch);
+  }
+  const auto parts = on(device, numbers).split_with_sizes(sizes);
+  Step step{.cell = parts[0],
+            .row = parts[1],
+            .positions = {parts.begin() + 2, parts.end()},
+            .masks = {}};
+  for (const LayerKind& kind : config.layer_kinds) {
+    if (!step.masks.contains(kind.window))
+      step.masks[kind.window] = mask_of_window(padded, kind.window);
+  }
+  return step;
+}
+
 // q [batch, heads, head_dim] against the prompts and the cells -> [batch, heads * head_dim].
-at::Tensor attend(const at::Tensor& q, const Step& step, const PaddedCache& cache,
-                  const PaddedCache::Layer& layer) {
-  const std::int64_t prompts = cache.prompts, places = cache.places, used = cache.length;
-  const std::int64_t dim = step.plan.head_dim, kv = step.plan.kv_heads;
-  const std::int64_t group = step.plan.heads / kv, longest = layer.prompt_keys.size(2);
+at::Tensor attend(const at::Tensor& q, const Step& step, const AttentionPlan& plan,
+                  const PaddedCache& cache, const PaddedCache::Layer& layer) {
+  const std::int64_t prompts = cache.prompts, places = cache.places;
+  const std::int64_t first =
+      plan.window == 0 ? 0 : std::max<std::int64_t>(0, cache.length - plan.window);
+  const std::int64_t used = cache.length - first;  // of the cells, as far as they are seen
+  const std::int64_t dim = plan.head_dim, kv = plan.kv_heads;
+  const std::int64_t group = plan.heads / kv, longest = layer.prompt_keys.size(2);
   const at::Tensor grid = q.index_select(0, step.row).view({prompts, places, kv, group, dim});
   // The queries of a prompt's completions become the rows of one product.
   const auto by_prompt = [&](const at::Tensor& x) {
@@ -111,7 +172,7 @@ at::Tensor attend(const at::Tensor& q, const Step& step, const PaddedCache& cach
     return x.reshape({prompts * places * kv, group, x.size(-1)});
   };
   const auto own = [&](const at::Tensor& x) {
-    return x.slice(2, 0, used).view({prompts * places * kv, used, dim});
+    return x.slice(2, first, cache.length).view({prompts * places * kv, used, dim});
   };
   const auto of_prompts = [&](const at::Tensor& x) { return x.view({prompts * kv, longest, dim}); };
   const at::Tensor over_prompt =
@@ -120,8 +181,9 @@ at::Tensor attend(const at::Tensor& q, const Step& step, const PaddedCache& cach
           .transpose(1, 2);
   const at::Tensor over_own = wide_product(by_cell(grid), own(layer.own_keys).transpose(1, 2))
                                   .view({prompts, places, kv, group, used});
-  at::Tensor scores = at::cat({over_prompt, over_own}, -1).div_(std::sqrt(double(dim)));
-  scores.slice(-1, 0, longest).add_(cache.prompt_mask.unsqueeze(1));
+  at::Tensor scores = at::cat({over_prompt, over_own}, -1).mul_(plan.scale);
+  if (plan.softcap > 0.0) scores = reference::soft_cap(scores, plan.softcap);
+  scores.slice(-1, 0, longest).add_(step.masks.at(plan.window).unsqueeze(1));
   const auto weights = scores.softmax(-1).to(q.scalar_type()).split_with_sizes({longest, used}, -1);
   const at::Tensor from_prompt =
       wide_product(by_prompt(weights[0]), of_prompts(layer.prompt_values))
@@ -134,19 +196,20 @@ at::Tensor attend(const at::Tensor& q, const Step& step, const PaddedCache& cach
       .index_select(0, step.cell);
 }
 
-// Stores k and v of the step behind what each sequence has, and attends.
-at::Tensor attend_step(const Layer& layer, const Step& step, const at::Tensor& qkv,
-                       const PaddedCache& cache, PaddedCache::Layer& stored) {
-  const AttentionPlan& plan = step.plan;
+// Stores k and v of the step behind what each sequence has, and attends. q_norm, k_norm: what they
+// multiply by, or undefined.
+at::Tensor attend_step(const at::Tensor& q_norm, const at::Tensor& k_norm, const Step& step,
+                       const AttentionPlan& plan, const at::Tensor& qkv, const PaddedCache& cache,
+                       PaddedCache::Layer& stored) {
   const auto parts = qkv.view({qkv.size(0), -1, plan.head_dim})
                          .split_with_sizes({plan.heads, plan.kv_heads, plan.kv_heads}, 1);
   const std::int64_t place = cache.length - 1;
   const auto store = [&](const at::Tensor& cells, const at::Tensor& x) {
     cells.select(2, place).copy_(x.index_select(0, step.row));
   };
-  store(stored.own_keys, reference::rotate(parts[1], layer.k_norm, plan));
+  store(stored.own_keys, reference::rotate(parts[1], k_norm, plan));
   store(stored.own_values, parts[2]);
-  return attend(reference::rotate(parts[0], layer.q_norm, plan), step, cache, stored);
+  return attend(reference::rotate(parts[0], q_norm, plan), step, plan, cache, stored);
 }
 
 }  // namespace
@@ -166,7 +229,8 @@ at::Tensor Decoder::prefill_padded(const PackedTokens& prompts, const ForwardOpt
   padded.prompts = slots / cache.group();
   padded.places = cache.group();
   padded.cell = cache.active();
-  padded.prompt_mask = mask_of(prompts.offsets, longest, device_);
+  padded.prompt_length = lengths_of(prompts.offsets, device_);
+  padded.prompt_mask = mask_of(padded.prompt_length, longest);
   const at::Tensor grid = on(device_, grid_of(prompts.offsets, longest));
   const auto stored = [&](const at::Tensor& x) {
     return x.index_select(0, grid)
@@ -188,58 +252,43 @@ at::Tensor Decoder::prefill_padded(const PackedTokens& prompts, const ForwardOpt
 at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions& options,
                                   KeyValueCache& cache) const {
   at::NoGradGuard no_grad;
-  PaddedCache& padded = cache.padded;
-  shrink(cache, padded, device_);
-  padded.length += 1;
-  check(padded.length <= cache.capacity(), "cache slot is full");
-  const auto batch = static_cast<std::int64_t>(cache.active().size());
-  const std::int64_t cells = padded.prompts * padded.places;
-  // Cells, positions and rows: one way to the device for all.
-  std::vector<std::int64_t> numbers;
-  for (const std::int64_t slot : cache.active()) {
-    numbers.push_back(padded.cell[static_cast<std::size_t>(slot)]);
-  }
-  for (const std::int64_t slot : cache.active()) {
-    const auto at = static_cast<std::size_t>(slot);
-    check(++cache.own_length[at] == padded.length, "sequences of a batch go in step");
-    numbers.push_back(cache.prompt_length[at] + cache.own_length[at] - 1);
-    check(numbers.back() < config_.max_position_embeddings, "decode beyond the model's positions");
-  }
-  numbers.resize(static_cast<std::size_t>(2 * batch + cells), 0);
-  for (std::int64_t row = 0; row < batch; ++row) {
-    numbers[static_cast<std::size_t>(2 * batch + numbers[static_cast<std::size_t>(row)])] = row;
-  }
-  const auto parts = on(device_, numbers).split_with_sizes({batch, batch, cells});
-  const Step step{.cell = parts[0],
-                  .row = parts[2],
-                  .plan = {.heads = config_.num_attention_heads,
-                           .kv_heads = config_.num_key_value_heads,
-                           .head_dim = config_.head_dim,
-                           .eps = config_.rms_norm_eps,
-                           .cos = cos_,
-                           .sin = sin_,
-                           .positions = parts[1],
-                           .offsets = {}}};
+  const Step step = plan_step(config_, ropes_, cache, device_);
+  AttentionPlan plan{.heads = config_.num_attention_heads,
+                     .kv_heads = config_.num_key_value_heads,
+                     .head_dim = config_.head_dim,
+                     .eps = config_.rms_norm_eps,
+                     .scale = config_.attention_scale,
+                     .softcap = config_.attention_softcap,
+                     .cos = {},
+                     .sin = {},
+                     .positions = {},
+                     .offsets = {}};
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, 0);
   };
-  at::Tensor residual = embed(tokens);
+  at::Tensor residual = embed(tokens, options.use_adapter);
   at::Tensor delta;
+  const auto norm = [&](const at::Tensor& weight) {
+    auto [sum, normed] =
+        reference::add_rms_norm(residual, delta, gain(weight), config_.rms_norm_eps, compute_);
+    residual = sum;
+    return normed;
+  };
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    const auto norm = [&](const at::Tensor& weight) {
-      return reference::add_rms_norm(residual, delta, weight, config_.rms_norm_eps, compute_);
-    };
-    auto [sum, x] = norm(layer.input_norm);
-    residual = sum;
-    delta = linear(layer.output,
-                   attend_step(layer, step, linear(layer.qkv, x), padded, padded.layers[i]));
-    auto [after, y] = norm(layer.attention_norm);
-    residual = after;
-    delta = linear(layer.down, reference::swiglu(linear(layer.gate_up, y)));
+    const LayerKind& kind = config_.layer_kinds[i];
+    plan.window = kind.window;
+    plan.cos = ropes_[kind.rope].cos;
+    plan.sin = ropes_[kind.rope].sin;
+    plan.positions = step.positions[kind.rope];
+    const at::Tensor qkv = linear(layer.qkv, norm(layer.input_norm));
+    const at::Tensor attended = attend_step(gain(layer.q_norm), gain(layer.k_norm), step, plan, qkv,
+                                            cache.padded, cache.padded.layers[i]);
+    delta = out_norm(linear(layer.output, attended), layer.attention_out_norm);
+    const at::Tensor gate_up = linear(layer.gate_up, norm(layer.attention_norm));
+    delta = out_norm(linear(layer.down, gated(gate_up)), layer.mlp_out_norm);
   }
-  return reference::add_rms_norm(residual, delta, final_norm, config_.rms_norm_eps, compute_)
-      .normed;
+  return norm(final_norm);
 }
 
 }  // namespace limbic::model

@@ -62,23 +62,45 @@ void rms_norm_backward(const float* grad_h, const X* grad_y, const float* x, con
   }
 }
 
-template <class X>
-void swiglu(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner) {
+// A gate: its value and slope at g.
+struct Silu {
+  static inline Floats value(Floats g) { return g / (1.0f + fast_exp(-g)); }
+  static inline void both(Floats g, Floats& value, Floats& slope) {
+    const Floats sigmoid = 1.0f / (1.0f + fast_exp(-g));
+    value = g * sigmoid;
+    slope = sigmoid * (1.0f + g * (1.0f - sigmoid));
+  }
+};
+
+// g (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3))) / 2
+struct GeluTanh {
+  static constexpr float kRoot = 0.7978845608f;
+  static constexpr float kCube = 0.044715f;
+  static inline Floats bend(Floats g) { return fast_tanh(kRoot * (g + kCube * g * g * g)); }
+  static inline Floats value(Floats g) { return 0.5f * g * (1.0f + bend(g)); }
+  static inline void both(Floats g, Floats& value, Floats& slope) {
+    const Floats t = bend(g);
+    value = 0.5f * g * (1.0f + t);
+    slope = 0.5f * (1.0f + t) + 0.5f * g * (1.0f - t * t) * kRoot * (1.0f + 3.0f * kCube * g * g);
+  }
+};
+
+template <class Gate, class X>
+void gated(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner) {
   for (std::int64_t row = begin; row < end; ++row) {
     const X* gate = gate_up + row * 2 * inner;
     const X* up = gate + inner;
     X* out = y + row * inner;
     in_lanes(
         inner, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
-          const Floats g = load(gate + i, count);
-          store(out + i, g / (1.0f + fast_exp(-g)) * load(up + i, count), count);
+          store(out + i, Gate::value(load(gate + i, count)) * load(up + i, count), count);
         });
   }
 }
 
-template <class X>
-void swiglu_backward(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
-                     std::int64_t end, std::int64_t inner) {
+template <class Gate, class X>
+void gated_backward(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
+                    std::int64_t end, std::int64_t inner) {
   for (std::int64_t row = begin; row < end; ++row) {
     const X* gate = gate_up + row * 2 * inner;
     const X* up = gate + inner;
@@ -87,11 +109,10 @@ void swiglu_backward(const X* grad_y, const X* gate_up, X* grad_gate_up, std::in
     const X* grad = grad_y + row * inner;
     in_lanes(
         inner, [&](std::int64_t i, std::int64_t count) __attribute__((always_inline)) {
-          const Floats g = load(gate + i, count);
           const Floats gy = load(grad + i, count);
-          const Floats sigmoid = 1.0f / (1.0f + fast_exp(-g));
-          const Floats slope = sigmoid * (1.0f + g * (1.0f - sigmoid));
-          store(grad_up + i, gy * g * sigmoid, count);
+          Floats value, slope;
+          Gate::both(load(gate + i, count), value, slope);
+          store(grad_up + i, gy * value, count);
           store(grad_gate + i, gy * load(up + i, count) * slope, count);
         });
   }
@@ -102,7 +123,7 @@ constexpr std::int64_t kMaxHeadDim = 512;
 template <class X>
 void rotate(const HeadLayout& layout, const X* in, X* out, float* rstd, std::int64_t begin,
             std::int64_t end) {
-  const std::int64_t half = layout.head_dim / 2;
+  const std::int64_t half = layout.rotated / 2;
   float value[kMaxHeadDim];
   for (std::int64_t token = begin; token < end; ++token) {
     const float* cos = layout.cos + layout.positions[token] * half;
@@ -125,6 +146,7 @@ void rotate(const HeadLayout& layout, const X* in, X* out, float* rstd, std::int
         store(target + i, value[i] * cos[i] - value[i + half] * sin[i]);
         store(target + i + half, value[i + half] * cos[i] + value[i] * sin[i]);
       }
+      for (std::int64_t i = layout.rotated; i < layout.head_dim; ++i) store(target + i, value[i]);
     }
   }
 }
@@ -133,7 +155,7 @@ template <class X>
 void rotate_backward(const HeadLayout& layout, const X* grad_out, const X* in, const float* rstd,
                      X* grad_in, float* grad_norm, std::int64_t begin, std::int64_t end) {
   const std::int64_t dim = layout.head_dim;
-  const std::int64_t half = dim / 2;
+  const std::int64_t half = layout.rotated / 2;
   float value[kMaxHeadDim];
   for (std::int64_t token = begin; token < end; ++token) {
     const float* cos = layout.cos + layout.positions[token] * half;
@@ -148,6 +170,7 @@ void rotate_backward(const HeadLayout& layout, const X* grad_out, const X* in, c
         value[i] = low * cos[i] + high * sin[i];
         value[i + half] = high * cos[i] - low * sin[i];
       }
+      for (std::int64_t i = layout.rotated; i < dim; ++i) value[i] = load(grad + i);
       if (layout.norm_weight != nullptr) {
         const float scale = rstd[token * layout.heads + head];
         float dot = 0.0f;
@@ -196,18 +219,31 @@ void decode_attention(const DecodeAttention<X>& job, float* scratch, std::int64_
     const std::int64_t wide = padded(length) + kAlign;
     const X* source = job.q + row * job.q_stride + kv * queries * dim;
     for (std::int64_t i = 0; i < queries * dim; ++i) q[i] = load(source + i) * job.scale;
+    const std::int64_t first = job.window > 0 && length > job.window ? length - job.window : 0;
+    const std::int64_t first_own = first > prompt ? first - prompt : 0;
     // Padded columns of the prompt's keys hold anything; the scores of the own keys replace them.
     const std::int64_t prompt_wide = padded(prompt);
     const std::int64_t own_wide = padded(job.capacity);
     const X* prompt_k = job.prompt_k + job.prompt_k_begin[row] + kv * dim * prompt_wide;
     const X* own_k = job.own_k + (job.own_slot[row] * job.kv_heads + kv) * dim * own_wide;
-    product(q, dim, 1, prompt_k, prompt_wide, scores, wide, queries, prompt_wide, dim, false);
-    product(q, dim, 1, own_k, own_wide, scores + prompt, wide, queries, padded(own), dim, false);
-    for (std::int64_t g = 0; g < queries; ++g) softmax_row(scores + g * wide, length);
+    const std::int64_t from = first < prompt ? first / kAlign * kAlign : prompt_wide;
+    const std::int64_t from_own = first_own / kAlign * kAlign;
+    product(q, dim, 1, prompt_k + from, prompt_wide, scores + from, wide, queries,
+            prompt_wide - from, dim, false);
+    product(q, dim, 1, own_k + from_own, own_wide, scores + prompt + from_own, wide, queries,
+            padded(own) - from_own, dim, false);
+    for (std::int64_t g = 0; g < queries; ++g) {
+      float* seen = scores + g * wide + first;
+      if (job.softcap > 0.0f) cap_scores(seen, length - first, 1.0f, job.softcap);
+      softmax_row(seen, length - first);
+    }
     const X* prompt_v = job.prompt_v + job.prompt_begin[row] * stride + kv * dim;
     const X* own_v = job.own_v + job.own_slot[row] * job.capacity * stride + kv * dim;
-    product(scores, wide, 1, prompt_v, stride, out, dim, queries, dim, prompt, false);
-    product(scores + prompt, wide, 1, own_v, stride, out, dim, queries, dim, own, true);
+    const std::int64_t skip = first - first_own;
+    product(scores + skip, wide, 1, prompt_v + skip * stride, stride, out, dim, queries, dim,
+            prompt - skip, false);
+    product(scores + prompt + first_own, wide, 1, own_v + first_own * stride, stride, out, dim,
+            queries, dim, own - first_own, true);
     X* target = job.out + row * job.out_stride + kv * queries * dim;
     for (std::int64_t i = 0; i < queries * dim; ++i) store(target + i, out[i]);
   }
@@ -314,10 +350,13 @@ double exp_shifted(const float* values, float shift, float inverse_temperature, 
 
 template <class X>
 constexpr ActivationKernels<X> table() {
-  return {
-      add_rms_norm<X>,     rms_norm_backward<X>, swiglu<X>,           swiglu_backward<X>,
-      rotate<X>,           rotate_backward<X>,   packed_attention<X>, packed_attention_backward<X>,
-      decode_attention<X>, row_stats<X>,         log_prob_backward<X>};
+  return {add_rms_norm<X>,     rms_norm_backward<X>,
+          gated<Silu, X>,      gated_backward<Silu, X>,
+          gated<GeluTanh, X>,  gated_backward<GeluTanh, X>,
+          rotate<X>,           rotate_backward<X>,
+          packed_attention<X>, packed_attention_backward<X>,
+          decode_attention<X>, row_stats<X>,
+          log_prob_backward<X>};
 }
 
 }  // namespace

@@ -21,11 +21,12 @@ struct HeadLayout {
   std::int64_t row_stride;   // elements between two tokens of the fused product
   std::int64_t heads;        // heads of this projection
   std::int64_t head_dim;     // even
+  std::int64_t rotated;      // leading dimensions of a head that are rotated, even
   const float* norm_weight;  // [head_dim] per-head RMS norm (Qwen3), or null
   float eps;
-  const float* cos;               // [max positions, head_dim / 2]
-  const float* sin;               // [max positions, head_dim / 2]
-  const std::int32_t* positions;  // [tokens]
+  const float* cos;               // [rows, rotated / 2]
+  const float* sin;               // [rows, rotated / 2]
+  const std::int32_t* positions;  // [tokens] row of each token
 };
 
 // Causal attention inside the sequences of a packed batch. A family is a sequence and those that
@@ -42,7 +43,9 @@ struct PackedAttention {
   std::int64_t kv_heads;
   std::int64_t head_dim;
   float scale;
-  float* log_sum;  // [tokens, heads] of the scores; written forward, read backward
+  float softcap;        // scores := cap tanh(scores / cap), behind the scale; 0 = none
+  std::int64_t window;  // a query sees so many keys, its own the last; 0 = all before it
+  float* log_sum;       // [tokens, heads] of the scores; written forward, read backward
 };
 
 template <class X>
@@ -77,6 +80,8 @@ struct DecodeAttention {
   std::int64_t kv_heads;
   std::int64_t head_dim;
   float scale;
+  float softcap;        // as in PackedAttention
+  std::int64_t window;  // the same
 };
 
 // A linear layer for few rows: y [rows, out] = x w^T, with x turned round by `turn_rows`.
@@ -118,6 +123,10 @@ struct ActivationKernels {
   void (*swiglu)(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner);
   void (*swiglu_backward)(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
                           std::int64_t end, std::int64_t inner);
+  // The same with gelu(gate) in its tanh approximation.
+  void (*geglu)(const X* gate_up, X* y, std::int64_t begin, std::int64_t end, std::int64_t inner);
+  void (*geglu_backward)(const X* grad_y, const X* gate_up, X* grad_gate_up, std::int64_t begin,
+                         std::int64_t end, std::int64_t inner);
   // Rotates (after the optional norm) `in` (first head of the first token) into out [tokens, heads,
   // head_dim]; rstd [tokens, heads] is written when there is a norm.
   void (*rotate)(const HeadLayout& layout, const X* in, X* out, float* rstd, std::int64_t begin,

@@ -122,5 +122,8 @@ inline Floats fast_exp(Floats x) {
 }
 inline float fast_exp(float x) { return fast_exp(lanes(x))[0]; }
 
+// tanh with about 1e-7 absolute error.
+inline Floats fast_tanh(Floats x) { return 1.0f - 2.0f / (1.0f + fast_exp(2.0f * x)); }
+
 }  // namespace
 }  // namespace limbic::kernels

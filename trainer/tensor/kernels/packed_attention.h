@@ -81,19 +81,49 @@ inline void load_head(const PackedAttention<X>& job, std::int64_t kv, std::int64
             memory.wide);
 }
 
-// Scores of query rows [row, row + rows) of a sequence into memory.scores, unmasked.
+// The keys of a query, as columns of the family.
+struct Columns {
+  std::int64_t begin, end;
+};
 template <class X>
-inline std::int64_t score_block(const PackedAttention<X>& job, const Sight& sight,
-                                std::int64_t head, std::int64_t row, std::int64_t rows,
-                                HeadMemory& memory) {
+inline Columns visible_to(const PackedAttention<X>& job, const Sight& sight, std::int64_t row) {
+  const std::int64_t end = sight.before + row + 1;
+  return {job.window > 0 && end > job.window ? end - job.window : 0, end};
+}
+
+// Scores of query rows [row, row + rows) of a sequence into memory.scores, unmasked. Returns the
+// columns that hold any: those of the keys that some of the rows see, begun at a whole register.
+template <class X>
+inline Columns score_block(const PackedAttention<X>& job, const Sight& sight, std::int64_t head,
+                           std::int64_t row, std::int64_t rows, HeadMemory& memory) {
   const std::int64_t dim = job.head_dim;
   const std::int64_t q_row = job.heads * dim;
   copy_rows(job.q + (sight.first + row) * q_row + head * dim, q_row, rows, dim, memory.deep,
             memory.query);
-  const std::int64_t seen = sight.before + row + rows;
-  product(memory.query, memory.deep, 1, memory.keys_t, memory.wide, memory.scores, memory.wide,
-          rows, padded(seen), dim, false);
-  return seen;
+  const std::int64_t begin = visible_to(job, sight, row).begin / kAlign * kAlign;
+  const std::int64_t end = sight.before + row + rows;
+  product(memory.query, memory.deep, 1, memory.keys_t + begin, memory.wide, memory.scores + begin,
+          memory.wide, rows, padded(end) - begin, dim, false);
+  return {begin, end};
+}
+
+// scores := cap tanh(scale scores / cap)
+inline void cap_scores(float* scores, std::int64_t count, float scale, float cap) {
+  in_lanes(
+      count, [&](std::int64_t j, std::int64_t part) __attribute__((always_inline)) {
+        store(scores + j, cap * fast_tanh(load(scores + j, part) * (scale / cap)), part);
+      });
+}
+
+// Hides the columns before a row's own, and caps what it sees. Returns what the scores are still to
+// be multiplied with.
+template <class X>
+inline float mask_and_cap(const PackedAttention<X>& job, const Columns& block, const Columns& seen,
+                          float* scores) {
+  for (std::int64_t j = block.begin; j < seen.begin; ++j) scores[j] = 0.0f;
+  if (job.softcap == 0.0f) return job.scale;
+  cap_scores(scores + seen.begin, seen.end - seen.begin, job.scale, job.softcap);
+  return 1.0f;
 }
 
 // scores := exp(scale * scores - shift) over the visible columns, 0 behind; returns their sum.
@@ -119,23 +149,56 @@ inline void attend(const PackedAttention<X>& job, const Sight& sight, std::int64
   const std::int64_t deep = memory.deep;
   for (std::int64_t row = 0; row < sight.length; row += kQueryBlock) {
     const std::int64_t rows = row + kQueryBlock < sight.length ? kQueryBlock : sight.length - row;
-    const std::int64_t seen = score_block(job, sight, head, row, rows, memory);
+    const Columns block = score_block(job, sight, head, row, rows, memory);
     for (std::int64_t r = 0; r < rows; ++r) {
-      float* scores = memory.scores + r * memory.wide;
-      const std::int64_t visible = sight.before + row + r + 1;
-      const float shift = largest(scores, visible) * job.scale;
-      const float sum = weights_of(scores, visible, padded(seen), job.scale, shift);
+      const Columns seen = visible_to(job, sight, row + r);
+      const std::int64_t visible = seen.end - seen.begin;
+      const float scale = mask_and_cap(job, block, seen, memory.scores + r * memory.wide);
+      float* scores = memory.scores + r * memory.wide + seen.begin;
+      const float shift = largest(scores, visible) * scale;
+      const float sum = weights_of(scores, visible, padded(block.end) - seen.begin, scale, shift);
       const float inverse = 1.0f / sum;
       for (std::int64_t j = 0; j < visible; ++j) scores[j] *= inverse;
       job.log_sum[(sight.first + row + r) * job.heads + head] = shift + __builtin_logf(sum);
     }
-    product(memory.scores, memory.wide, 1, memory.values, deep, memory.out, deep, rows, deep, seen,
-            false);
+    product(memory.scores + block.begin, memory.wide, 1, memory.values + block.begin * deep, deep,
+            memory.out, deep, rows, deep, block.end - block.begin, false);
     for (std::int64_t r = 0; r < rows; ++r) {
       X* target = out + ((sight.first + row + r) * job.heads + head) * dim;
       for (std::int64_t d = 0; d < dim; ++d) store(target + d, memory.out[r * deep + d]);
     }
   }
+}
+
+// Row r of a block: its scores become weights, and the gradients of its weights those of its scores
+// before scale and cap.
+template <class X>
+inline void score_gradient(const PackedAttention<X>& job, const Sight& sight, std::int64_t head,
+                           std::int64_t row, std::int64_t r, const Columns& block,
+                           HeadMemory& memory) {
+  const Columns seen = visible_to(job, sight, row + r);
+  float* scores = memory.scores + r * memory.wide;
+  float* grad_scores = memory.grad_scores + r * memory.wide;
+  float delta = 0.0f;
+  for (std::int64_t d = 0; d < job.head_dim; ++d) {
+    delta += memory.grad[r * memory.deep + d] * memory.out[r * memory.deep + d];
+  }
+  const float scale = mask_and_cap(job, block, seen, scores);
+  const std::int64_t columns = padded(block.end);
+  for (std::int64_t j = block.begin; j < columns; ++j) {
+    grad_scores[j] = (grad_scores[j] - delta) * job.scale;
+  }
+  if (job.softcap > 0.0f) {
+    const float inverse = 1.0f / job.softcap;
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+      const float bend = scores[j] * inverse;
+      grad_scores[j] *= 1.0f - bend * bend;
+    }
+  }
+  const std::int64_t token = sight.first + row + r;
+  weights_of(scores + seen.begin, seen.end - seen.begin, columns - seen.begin, scale,
+             job.log_sum[token * job.heads + head]);
+  for (std::int64_t j = block.begin; j < columns; ++j) grad_scores[j] *= scores[j];
 }
 
 template <class X>
@@ -146,33 +209,24 @@ inline void attend_backward(const PackedAttention<X>& job, const PackedAttention
   const std::int64_t row_size = job.heads * dim;
   for (std::int64_t row = 0; row < sight.length; row += kQueryBlock) {
     const std::int64_t rows = row + kQueryBlock < sight.length ? kQueryBlock : sight.length - row;
-    const std::int64_t seen = score_block(job, sight, head, row, rows, memory);
-    const std::int64_t columns = padded(seen);
+    const Columns block = score_block(job, sight, head, row, rows, memory);
+    const std::int64_t width = block.end - block.begin;
     const std::int64_t at = (sight.first + row) * row_size + head * dim;
     copy_rows(g.grad_out + at, row_size, rows, dim, deep, memory.grad);
     copy_rows(g.out + at, row_size, rows, dim, deep, memory.out);
-    product(memory.grad, deep, 1, memory.values_t, memory.wide, memory.grad_scores, memory.wide,
-            rows, columns, dim, false);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      float* scores = memory.scores + r * memory.wide;
-      float* grad_scores = memory.grad_scores + r * memory.wide;
-      float delta = 0.0f;
-      for (std::int64_t d = 0; d < dim; ++d) {
-        delta += memory.grad[r * deep + d] * memory.out[r * deep + d];
-      }
-      const std::int64_t token = sight.first + row + r;
-      weights_of(scores, sight.before + row + r + 1, columns, job.scale,
-                 job.log_sum[token * job.heads + head]);
-      for (std::int64_t j = 0; j < columns; ++j) {
-        grad_scores[j] = scores[j] * (grad_scores[j] - delta) * job.scale;
-      }
-    }
-    product(memory.scores, 1, memory.wide, memory.grad, deep, memory.grad_values, deep, seen, deep,
+    product(memory.grad, deep, 1, memory.values_t + block.begin, memory.wide,
+            memory.grad_scores + block.begin, memory.wide, rows, padded(block.end) - block.begin,
+            dim, false);
+    for (std::int64_t r = 0; r < rows; ++r) score_gradient(job, sight, head, row, r, block, memory);
+    const float* scores = memory.scores + block.begin;
+    const float* grad_scores = memory.grad_scores + block.begin;
+    const std::int64_t skip = block.begin * deep;
+    product(scores, 1, memory.wide, memory.grad, deep, memory.grad_values + skip, deep, width, deep,
             rows, true);
-    product(memory.grad_scores, 1, memory.wide, memory.query, deep, memory.grad_keys, deep, seen,
+    product(grad_scores, 1, memory.wide, memory.query, deep, memory.grad_keys + skip, deep, width,
             deep, rows, true);
-    product(memory.grad_scores, memory.wide, 1, memory.keys, deep, memory.out, deep, rows, deep,
-            seen, false);
+    product(grad_scores, memory.wide, 1, memory.keys + skip, deep, memory.out, deep, rows, deep,
+            width, false);
     for (std::int64_t r = 0; r < rows; ++r) {
       X* target = g.grad_q + at + r * row_size;
       for (std::int64_t d = 0; d < dim; ++d) store(target + d, memory.out[r * deep + d]);

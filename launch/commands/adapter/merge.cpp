@@ -5,6 +5,7 @@
 #include "launch/commands/commands.h"
 #include "launch/model/model_folder.h"
 #include "trainer/base/error.h"
+#include "trainer/base/file.h"
 
 namespace limbic::launch {
 namespace {
@@ -22,9 +23,16 @@ int merge(const MergeOptions& options) {
   const std::string aside = options.output + ".unfinished";
   fs::remove_all(aside);
   const at::ScalarType type = options.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
-  const model::MergeReport report = [&] {
+  const std::string adapter_card = options.adapter + "/README.md";
+  const ModelCard card{.base = options.model,
+                       .steps = {{"merged with the adapter " + options.adapter, {}}},
+                       .config = "",
+                       .rewards = {},
+                       .of_adapter = fs::exists(adapter_card) ? read_file(adapter_card) : ""};
+  const MergeResult result = [&] {
     try {
-      return merge_adapter(options.model, options.adapter, options.chat_template, type, aside);
+      return merge_adapter(options.model, options.adapter, options.chat_template, type, card,
+                           aside);
     } catch (...) {
       fs::remove_all(aside);
       throw;
@@ -32,9 +40,11 @@ int merge(const MergeOptions& options) {
   }();
   fs::remove_all(options.output);
   fs::rename(aside, options.output);
-  std::cout << fmt::format("{}: {} modules merged, largest change {:.3g}, relative change {:.3g}\n",
-                           options.output, report.modules, report.largest_change,
-                           report.relative_change);
+  std::cout << fmt::format(
+      "{}: {} modules merged, largest change {:.3g}, relative change {:.3g}; read again, "
+      "log-probabilities differ by at most {:.3g}\n",
+      options.output, result.report.modules, result.report.largest_change,
+      result.report.relative_change, result.drift);
   return 0;
 }
 

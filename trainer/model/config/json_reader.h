@@ -1,0 +1,87 @@
+// Reads values of a JSON object with a message that names file, key, what stands there and what is
+// wanted. A key that is null counts as absent.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainer/base/error.h"
+#include "trainer/base/fields.h"
+
+namespace limbic::model {
+
+// Every reading function throws DataError for a value of another kind or out of bounds.
+class JsonReader {
+ public:
+  JsonReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
+
+  const Json& json() const { return json_; }
+  bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
+  // The key stands in the file, be it null.
+  bool names(const char* key) const { return json_.contains(key); }
+
+  std::int64_t size(const char* key) const {
+    if (!has(key)) fail(key, "nothing", "a positive whole number");
+    const Json& value = json_.at(key);
+    if (!value.is_number_integer() || value.get<std::int64_t>() <= 0) {
+      fail(key, value.dump(), "a positive whole number");
+    }
+    return value.get<std::int64_t>();
+  }
+  std::int64_t size_or(const char* key, std::int64_t other) const {
+    return has(key) ? size(key) : other;
+  }
+  double number_or(const char* key, double other) const {
+    if (!has(key)) return other;
+    if (!json_.at(key).is_number()) fail(key, json_.at(key).dump(), "a number");
+    return json_.at(key).get<double>();
+  }
+  double positive(const char* key) const {
+    if (!has(key)) fail(key, "nothing", "a number above 0");
+    return positive_or(key, 0);
+  }
+  double positive_or(const char* key, double other) const {
+    if (!has(key)) return other;
+    const double value = number_or(key, other);
+    if (!(value > 0.0)) fail(key, json_.at(key).dump(), "a number above 0");
+    return value;
+  }
+  bool flag_or(const char* key, bool other) const {
+    if (!has(key)) return other;
+    if (!json_.at(key).is_boolean()) fail(key, json_.at(key).dump(), "true or false");
+    return json_.at(key).get<bool>();
+  }
+  std::string text_or(const char* key, const std::string& other) const {
+    if (!has(key)) return other;
+    if (!json_.at(key).is_string()) fail(key, json_.at(key).dump(), "a string");
+    return json_.at(key).get<std::string>();
+  }
+  std::vector<double> positives(const char* key, std::size_t count) const {
+    const std::string want = fmt::format("a list of {} numbers above 0", count);
+    if (!has(key)) fail(key, "nothing", want);
+    std::vector<double> out;
+    if (json_.at(key).is_array()) {
+      for (const Json& item : json_.at(key)) {
+        if (item.is_number() && item.get<double>() > 0.0) out.push_back(item.get<double>());
+      }
+    }
+    if (out.size() != count || json_.at(key).size() != count) fail(key, json_.at(key).dump(), want);
+    return out;
+  }
+  JsonReader section(const char* key) const {
+    if (!json_.at(key).is_object()) fail(key, json_.at(key).dump(), "an object");
+    return JsonReader(json_.at(key), where_ + ": " + key);
+  }
+  [[noreturn]] void fail(const char* key, const std::string& got, const std::string& want) const {
+    throw DataError(fmt::format("{}: {}: got {}, want {}", where_, key, got, want));
+  }
+
+ private:
+  const Json& json_;
+  std::string where_;
+};
+
+}  // namespace limbic::model

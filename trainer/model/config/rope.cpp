@@ -1,0 +1,182 @@
+#include "trainer/model/config/rope.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace limbic::model {
+namespace {
+
+constexpr std::pair<const char*, RopeConfig::Kind> kKinds[] = {
+    {"default", RopeConfig::Kind::kDefault},   {"linear", RopeConfig::Kind::kLinear},
+    {"dynamic", RopeConfig::Kind::kDynamic},   {"yarn", RopeConfig::Kind::kYarn},
+    {"longrope", RopeConfig::Kind::kLongrope}, {"llama3", RopeConfig::Kind::kLlama3},
+    {"su", RopeConfig::Kind::kLongrope}};
+
+RopeConfig::Kind kind_of(const JsonReader& section) {
+  const std::string name = section.text_or("rope_type", section.text_or("type", "default"));
+  if (section.has("mrope_section")) {
+    section.fail("mrope_section", "multimodal rope", "a rope of one position per token");
+  }
+  // The first Phi-3 files call longrope "su" or "yarn"; its factors tell.
+  if (name == "yarn" && section.has("short_factor")) return RopeConfig::Kind::kLongrope;
+  for (const auto& [known, kind] : kKinds) {
+    if (name == known) return kind;
+  }
+  section.fail("rope_type", "'" + name + "'",
+               "default, linear, dynamic, yarn, longrope or llama3; limbic has no other rope type");
+}
+
+void read_llama3(const JsonReader& section, RopeConfig& rope) {
+  rope.factor = section.positive("factor");
+  rope.low_freq_factor = section.positive("low_freq_factor");
+  rope.high_freq_factor = section.positive("high_freq_factor");
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    section.fail("high_freq_factor", fmt::format("{}", rope.high_freq_factor),
+                 fmt::format("more than low_freq_factor {}", rope.low_freq_factor));
+  }
+}
+
+// How much yarn sharpens the attention of a context stretched by `scale`.
+double yarn_sharpness(double scale, double weight) {
+  return scale <= 1.0 ? 1.0 : 0.1 * weight * std::log(scale) + 1.0;
+}
+
+void read_yarn(const JsonReader& section, double stretch, RopeConfig& rope) {
+  rope.factor = section.positive_or("factor", stretch);
+  rope.beta_fast = section.positive_or("beta_fast", 32.0);
+  rope.beta_slow = section.positive_or("beta_slow", 1.0);
+  rope.truncate = section.flag_or("truncate", true);
+  const double all = section.number_or("mscale_all_dim", 0.0);
+  const double some = section.number_or("mscale", 0.0);
+  const double inferred = all != 0.0 && some != 0.0
+                              ? yarn_sharpness(rope.factor, some) / yarn_sharpness(rope.factor, all)
+                              : yarn_sharpness(rope.factor, 1.0);
+  rope.attention_factor = section.positive_or("attention_factor", inferred);
+}
+
+void read_longrope(const JsonReader& section, double stretch, std::size_t count, RopeConfig& rope) {
+  rope.factor = section.positive_or("factor", stretch);
+  rope.short_factors = section.positives("short_factor", count);
+  rope.long_factors = section.positives("long_factor", count);
+  const double inferred =
+      rope.factor <= 1.0
+          ? 1.0
+          : std::sqrt(1.0 + std::log(rope.factor) / std::log(rope.original_positions));
+  rope.attention_factor = section.positive_or("attention_factor", inferred);
+}
+
+// Share of the original frequency that dimension pair `i` keeps under yarn; 0 = fully stretched.
+double yarn_share(const RopeConfig& rope, std::int64_t dimensions, std::int64_t i) {
+  const auto width = static_cast<double>(dimensions);
+  const auto dimension_of = [&](double rotations) {
+    return width * std::log(rope.original_positions / (rotations * 2.0 * std::numbers::pi)) /
+           (2.0 * std::log(rope.theta));
+  };
+  double low = dimension_of(rope.beta_fast);
+  double high = dimension_of(rope.beta_slow);
+  if (rope.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, width - 1.0);
+  if (low == high) high += 0.001;
+  return 1.0 - std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+}
+
+double llama3_frequency(const RopeConfig& rope, double frequency) {
+  const double length = 2.0 * std::numbers::pi / frequency;
+  if (length > rope.original_positions / rope.low_freq_factor) return frequency / rope.factor;
+  if (length < rope.original_positions / rope.high_freq_factor) return frequency;
+  const double smooth = (rope.original_positions / length - rope.low_freq_factor) /
+                        (rope.high_freq_factor - rope.low_freq_factor);
+  return (1.0 - smooth) * frequency / rope.factor + smooth * frequency;
+}
+
+}  // namespace
+
+std::int64_t rotated_dimensions(const RopeConfig& rope, std::int64_t head_dim) {
+  return static_cast<std::int64_t>(static_cast<double>(head_dim) * rope.partial);
+}
+
+std::vector<double> rope_frequencies(const RopeConfig& rope, std::int64_t head_dim, bool longer) {
+  using Kind = RopeConfig::Kind;
+  const std::int64_t dimensions = rotated_dimensions(rope, head_dim);
+  const std::vector<double>& factors = longer ? rope.long_factors : rope.short_factors;
+  std::vector<double> frequencies;
+  for (std::int64_t i = 0; i < dimensions / 2; ++i) {
+    const double frequency =
+        std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(dimensions));
+    switch (rope.kind) {
+      case Kind::kDefault:
+      case Kind::kDynamic:
+        frequencies.push_back(frequency);
+        break;
+      case Kind::kLinear:
+        frequencies.push_back(frequency / rope.factor);
+        break;
+      case Kind::kYarn: {
+        const double share = yarn_share(rope, dimensions, i);
+        frequencies.push_back(frequency * (share + (1.0 - share) / rope.factor));
+        break;
+      }
+      case Kind::kLongrope:
+        frequencies.push_back(frequency / factors[static_cast<std::size_t>(i)]);
+        break;
+      case Kind::kLlama3:
+        frequencies.push_back(llama3_frequency(rope, frequency));
+        break;
+    }
+  }
+  return frequencies;
+}
+
+RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double theta,
+                     std::int64_t head_dim, std::int64_t max_positions) {
+  using Kind = RopeConfig::Kind;
+  RopeConfig rope;
+  rope.kind = kind_of(section);
+  rope.theta = section.positive_or("rope_theta", theta);
+  const JsonReader& owner = section.has("partial_rotary_factor") ? section : config;
+  rope.partial = owner.positive_or("partial_rotary_factor", 1.0);
+  const std::int64_t dimensions = rotated_dimensions(rope, head_dim);
+  if (dimensions < 2 || dimensions % 2 != 0 || dimensions > head_dim) {
+    owner.fail("partial_rotary_factor", fmt::format("{}", rope.partial),
+               fmt::format("a share of head_dim {} that makes an even number", head_dim));
+  }
+  const auto positions = static_cast<double>(max_positions);
+  const char* key = "original_max_position_embeddings";
+  rope.original_positions = config.positive_or(key, section.positive_or(key, positions));
+  const double stretch = positions / rope.original_positions;
+  if (rope.kind == Kind::kLinear || rope.kind == Kind::kDynamic) {
+    rope.factor = section.positive("factor");
+  } else if (rope.kind == Kind::kYarn) {
+    read_yarn(section, stretch, rope);
+  } else if (rope.kind == Kind::kLongrope) {
+    read_longrope(section, stretch, static_cast<std::size_t>(dimensions / 2), rope);
+  } else if (rope.kind == Kind::kLlama3) {
+    read_llama3(section, rope);
+  }
+  return rope;
+}
+
+RopeTable::RopeTable(const RopeConfig& rope, std::int64_t head_dim, std::int64_t max_positions,
+                     at::Device device) {
+  // Angles are float32 products of float32 factors, as transformers computes them.
+  const auto angles = [&](std::int64_t positions, bool longer) {
+    const at::Tensor inverse =
+        at::tensor(rope_frequencies(rope, head_dim, longer), at::kDouble).to(at::kFloat);
+    return at::arange(positions, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
+  };
+  at::Tensor all = angles(max_positions, false);
+  const auto original = static_cast<std::int64_t>(rope.original_positions);
+  if (rope.kind == RopeConfig::Kind::kLongrope && original < max_positions) {
+    short_limit = original;
+    all = at::cat({angles(original, false), angles(max_positions, true)}, 0);
+  }
+  cos = (all.cos() * rope.attention_factor).contiguous().to(device);
+  sin = (all.sin() * rope.attention_factor).contiguous().to(device);
+}
+
+}  // namespace limbic::model
