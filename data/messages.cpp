@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "data/text_template.h"
@@ -10,8 +11,8 @@
 namespace limbic::data {
 namespace {
 
-constexpr std::array<std::string_view, 5> kShapeColumns = {"messages", "prompt", "conversations",
-                                                           "instruction", "text"};
+constexpr std::array<std::string_view, 6> kShapeColumns = {"messages",    "prompt", "conversations",
+                                                           "instruction", "text",   "chosen"};
 
 Json message(std::string_view role, Json content) {
   return Json{{"role", role}, {"content", std::move(content)}};
@@ -124,6 +125,20 @@ Json alpaca(const Row& row, bool with_response) {
   return turns;
 }
 
+// A pair without a prompt of its own: the turns before the replies are the same in both.
+Json from_pair(const Row& row, bool with_response) {
+  const Json chosen = message_list(row, "chosen", want_column(row, "chosen", "a list of messages"));
+  if (with_response) return chosen;
+  const Json rejected =
+      message_list(row, "rejected", want_column(row, "rejected", "a list of messages"));
+  Json turns = Json::array();
+  for (std::size_t i = 0; i < std::min(chosen.size(), rejected.size()); ++i) {
+    if (chosen[i] != rejected[i]) break;
+    turns.push_back(chosen[i]);
+  }
+  return turns;
+}
+
 std::string_view shape_of(const Row& row, const DatasetConfig& config) {
   if (!config.prompt.empty()) return "template";
   for (std::string_view name : kShapeColumns) {
@@ -170,10 +185,13 @@ Json own_turns(const Row& row, const DatasetConfig& config, std::string_view sha
   }
   if (shape == "instruction") {
     turns = alpaca(row, with_response);
+  } else if (shape == "chosen") {
+    turns = from_pair(row, with_response);
   } else {
     turns = message_list(row, shape, want_column(row, shape, "a list of messages"));
   }
-  const Json* system = shape == "messages" ? nullptr : find_column(row, "system");
+  const bool complete = shape == "messages" || shape == "chosen";
+  const Json* system = complete ? nullptr : find_column(row, "system");
   if (system) add_system(row, want_string(row, *system, "column 'system'"), turns);
   return turns;
 }

@@ -7,6 +7,7 @@
 //   conversations [system]     ShareGPT: human, gpt, system, observation, function_call
 //   instruction [input] [output] [system] [history]      Alpaca
 //   text                       plain text, not a conversation
+//   chosen, rejected           two conversations; the prompt is what they begin with in common
 // Source: TRL's dataset formats (a string prompt is a user message here, not bare text); the
 // ShareGPT and Alpaca layouts of LLaMA-Factory.
 #pragma once

@@ -1,4 +1,5 @@
 // `limbic data check`: reads all data of an experiment file and reports.
+#include <algorithm>
 #include <iostream>
 
 #include "data/check.h"
@@ -14,13 +15,13 @@ struct DataOptions {
   bool json = false;
 };
 
-// Data that an SFT stage learns from has to have answers.
+// Data that a stage imitates has to have answers.
 bool is_learned(const RunConfig& config, const std::string& dataset) {
   for (const StageConfig& stage : config.stages) {
-    if (!std::holds_alternative<sft::SftConfig>(stage.options)) continue;
-    for (const std::string& name : stage.data()) {
-      if (name == dataset) return true;
-    }
+    std::vector<std::string> names;
+    if (std::holds_alternative<sft::SftConfig>(stage.options)) names = stage.data();
+    if (const auto* chord = std::get_if<rl::ChordConfig>(&stage.options)) names = chord->sft_data;
+    if (std::find(names.begin(), names.end(), dataset) != names.end()) return true;
   }
   return false;
 }

@@ -6,7 +6,9 @@
 
 #include "launch/commands/commands.h"
 #include "launch/run/stage_runner.h"
-#include "rl/grpo_stage.h"
+#include "rl/dpo/dpo_stage.h"
+#include "rl/dpo/preference_rows.h"
+#include "rl/policy/policy_config.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/encode_rows.h"
 #include "trainer/sft/sft_stage.h"
@@ -114,28 +116,57 @@ class Inspection {
     const data::Mixture rows = engine::mixture_of(context, stage.data());
     std::cout << fmt::format("rows       {}\n", rows.size());
     if (const auto* sft = std::get_if<sft::SftConfig>(&stage.options)) {
-      std::cout << fmt::format("steps      {}\n", sft::total_steps(*sft, rows.size(), world_));
-      const std::vector<data::Example> batch = sft::first_batch(context, *sft);
-      std::int64_t tokens = 0;
-      for (const data::Example& example : batch)
-        tokens += static_cast<std::int64_t>(example.ids.size());
-      std::cout << fmt::format(
-          "first step {} rows, {} tokens on this rank; the learned part is {}\n\n", batch.size(),
-          tokens, colour_ ? "green" : "in [[ ]]");
-      for (std::size_t i = 0; i < std::min(kShownRows, batch.size()); ++i) {
-        show_example(batch[i], text_.tokenizer, colour_);
-      }
-    } else if (const auto* grpo = std::get_if<rl::GrpoConfig>(&stage.options)) {
-      std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
-                               rl::total_steps(*grpo, rows.size(), world_),
-                               rl::prompts_per_rollout(*grpo, world_), grpo->num_generations);
-      const std::int64_t room =
-          std::min(grpo->train.max_length, decoder_.config().max_position_embeddings) -
-          grpo->max_completion_length;
-      const auto prompts = engine::encode_prompts(context, rows, {room, grpo->train.overlong});
-      std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
+      show_sft(*sft, context, rows);
+    } else if (const auto* dpo = std::get_if<rl::DpoConfig>(&stage.options)) {
+      show_dpo(*dpo, context, rows);
+    } else if (const rl::PolicyConfig* policy = stage.policy()) {
+      show_policy(*policy, context, rows);
     }
   }
+
+  void show_sft(const sft::SftConfig& config, const engine::RunContext& context,
+                const data::Mixture& rows) {
+    std::cout << fmt::format("steps      {}\n", sft::total_steps(config, rows.size(), world_));
+    const std::vector<data::Example> batch = sft::first_batch(context, config);
+    std::int64_t tokens = 0;
+    for (const data::Example& example : batch)
+      tokens += static_cast<std::int64_t>(example.ids.size());
+    std::cout << fmt::format(
+        "first step {} rows, {} tokens on this rank; the learned part is {}\n\n", batch.size(),
+        tokens, learned_mark());
+    for (std::size_t i = 0; i < std::min(kShownRows, batch.size()); ++i) {
+      show_example(batch[i], text_.tokenizer, colour_);
+    }
+  }
+
+  void show_dpo(const rl::DpoConfig& config, const engine::RunContext& context,
+                const data::Mixture& rows) {
+    const std::int64_t room =
+        std::min(config.train.max_length, decoder_.config().max_position_embeddings);
+    const auto pairs = rl::encode_pairs(context, rows, {room, config.train.overlong});
+    std::cout << fmt::format(
+        "steps      {}\nfirst pair what both begin with, then the chosen and the rejected reply; "
+        "the compared part is {}\n\n",
+        rl::total_steps(config, static_cast<std::int64_t>(pairs.size()), world_), learned_mark());
+    show_example(pairs.front().family.first, text_.tokenizer, colour_);
+    for (const data::Example& reply : pairs.front().family.rest) {
+      show_example(reply, text_.tokenizer, colour_);
+    }
+  }
+
+  void show_policy(const rl::PolicyConfig& config, const engine::RunContext& context,
+                   const data::Mixture& rows) {
+    std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
+                             rl::total_steps(config, rows.size(), world_),
+                             rl::prompts_per_rollout(config, world_), config.num_generations);
+    const std::int64_t room =
+        std::min(config.train.max_length, decoder_.config().max_position_embeddings) -
+        config.max_completion_length;
+    const auto prompts = engine::encode_prompts(context, rows, {room, config.train.overlong});
+    std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
+  }
+
+  const char* learned_mark() const { return colour_ ? "green" : "in [[ ]]"; }
 
   engine::RunContext make_context(const std::string& stage) {
     return {.communicator = *communicator_,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "rl/policy/credit.h"
 #include "trainer/base/error.h"
 
 namespace limbic::launch {
@@ -43,8 +44,8 @@ class CrossCheck {
  private:
   void check_data(const StageConfig& stage) {
     if (std::holds_alternative<MergeConfig>(stage.options)) return;
-    const std::vector<std::string> names = stage.data();
-    if (names.empty()) {
+    const std::vector<std::string> names = stage.datasets();
+    if (stage.data().empty()) {
       f_.fail("stages", fmt::format("{}.data: got nothing, want a dataset", stage.name));
     }
     for (const std::string& name : names) {
@@ -72,11 +73,15 @@ class CrossCheck {
   }
 
   void check_rewards(const StageConfig& stage) {
-    if (!std::holds_alternative<rl::GrpoConfig>(stage.options)) return;
-    if (!c_.rewards.remote.workers.empty() || c_.rewards.graph) return;
-    f_.fail("stages", fmt::format("{}: got grpo without rewards, want rewards.workers or "
-                                  "rewards.graph",
-                                  stage.name));
+    const rl::PolicyConfig* policy = stage.policy();
+    if (policy == nullptr) return;
+    if (c_.rewards.remote.workers.empty() && !c_.rewards.graph) {
+      f_.fail("stages", fmt::format("{}: got {} without rewards, want rewards.workers or "
+                                    "rewards.graph",
+                                    stage.name, stage.type()));
+    }
+    const std::string problem = rl::by_term_problem(*policy, c_.rewards);
+    if (!problem.empty()) f_.fail("stages", fmt::format("{}.{}", stage.name, problem));
   }
 
   Fields& f_;
@@ -151,14 +156,22 @@ void describe(Fields& f, MergeConfig& c) {
 }
 
 const char* StageConfig::type() const {
-  static constexpr const char* kTypes[] = {"sft", "grpo", "eval", "merge"};
+  static constexpr const char* kTypes[] = {"sft", "grpo", "dpo", "chord", "eval", "merge"};
   return kTypes[options.index()];
 }
 
 const engine::TrainConfig* StageConfig::train() const {
-  if (const auto* sft = std::get_if<sft::SftConfig>(&options)) return &sft->train;
-  if (const auto* grpo = std::get_if<rl::GrpoConfig>(&options)) return &grpo->train;
-  return nullptr;
+  return std::visit(
+      [](const auto& c) -> const engine::TrainConfig* {
+        if constexpr (requires { c.train; }) return &c.train;
+        return nullptr;
+      },
+      options);
+}
+
+const rl::PolicyConfig* StageConfig::policy() const {
+  if (const auto* grpo = std::get_if<rl::GrpoConfig>(&options)) return grpo;
+  return std::get_if<rl::ChordConfig>(&options);
 }
 
 std::vector<std::string> StageConfig::data() const {
@@ -170,12 +183,20 @@ std::vector<std::string> StageConfig::data() const {
       options);
 }
 
+std::vector<std::string> StageConfig::datasets() const {
+  std::vector<std::string> names = data();
+  if (const auto* chord = std::get_if<rl::ChordConfig>(&options)) {
+    names.insert(names.end(), chord->sft_data.begin(), chord->sft_data.end());
+  }
+  return names;
+}
+
 void describe(Fields& f, StageConfig& c) {
   f.require("name");
   f.field("name", c.name, "name of the stage and of its folder in the output");
   f.field("init_from", c.init_from,
           "training stage whose result it starts from; empty = the last one before it");
-  f.variant("type", c.options, {"sft", "grpo", "eval", "merge"}, "kind of stage");
+  f.variant("type", c.options, {"sft", "grpo", "dpo", "chord", "eval", "merge"}, "kind of stage");
   if (!f.reading()) return;
   static const std::set<std::string> taken = {"checkpoints", "final"};
   if (!is_plain_name(c.name) || taken.count(c.name) > 0) {

@@ -10,8 +10,10 @@
 #include "data/dataset_config.h"
 #include "rewards/config.h"
 #include "rewards/service/reward_service.h"
+#include "rl/chord/chord_config.h"
+#include "rl/dpo/dpo_config.h"
 #include "rl/eval/eval_config.h"
-#include "rl/grpo_config.h"
+#include "rl/grpo/grpo_config.h"
 #include "trainer/base/yaml_config.h"
 #include "trainer/model/lora.h"
 #include "trainer/sft/sft_config.h"
@@ -58,7 +60,8 @@ struct MergeConfig {
 };
 void describe(Fields& f, MergeConfig& c);
 
-using StageOptions = std::variant<sft::SftConfig, rl::GrpoConfig, eval::EvalConfig, MergeConfig>;
+using StageOptions = std::variant<sft::SftConfig, rl::GrpoConfig, rl::DpoConfig, rl::ChordConfig,
+                                  eval::EvalConfig, MergeConfig>;
 
 struct StageConfig {
   std::string name;
@@ -66,10 +69,13 @@ struct StageConfig {
   StageOptions options;
 
   const char* type() const;
-  bool trains() const { return options.index() < 2; }
+  bool trains() const { return options.index() < 4; }
   // Shared keys of a training stage, else null.
   const engine::TrainConfig* train() const;
-  std::vector<std::string> data() const;
+  // Keys of a stage that samples completions, else null.
+  const rl::PolicyConfig* policy() const;
+  std::vector<std::string> data() const;      // what its steps go over
+  std::vector<std::string> datasets() const;  // and everything else that it reads
 };
 void describe(Fields& f, StageConfig& c);
 

@@ -3,8 +3,10 @@
 #include <filesystem>
 
 #include "launch/model/model_folder.h"
+#include "rl/chord/chord_stage.h"
+#include "rl/dpo/dpo_stage.h"
 #include "rl/eval/eval_stage.h"
-#include "rl/grpo_stage.h"
+#include "rl/grpo/grpo_stage.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 #include "trainer/base/log.h"
@@ -31,21 +33,30 @@ class StageRunner {
     if (const auto* merge = std::get_if<MergeConfig>(&stage_.options)) return run_merge(*merge);
     StageModel model = load();
     engine::RunContext context = make_context(*model.decoder);
-    if (const auto* sft = std::get_if<sft::SftConfig>(&stage_.options)) {
-      engine::StageResult result = sft::run_sft(context, *sft);
-      save(model, result.steps);
-      return result;
+    if (!stage_.trains()) {
+      return eval::run_eval(context, std::get<eval::EvalConfig>(stage_.options),
+                            state_.folder.unfinished_folder(stage_.name));
     }
-    if (const auto* grpo = std::get_if<rl::GrpoConfig>(&stage_.options)) {
-      engine::StageResult result = rl::run_grpo(context, *grpo, model.reference.get());
-      save(model, result.steps);
-      return result;
-    }
-    return eval::run_eval(context, std::get<eval::EvalConfig>(stage_.options),
-                          state_.folder.unfinished_folder(stage_.name));
+    engine::StageResult result = train(context, model.reference.get());
+    save(model, result.steps);
+    return result;
   }
 
  private:
+  engine::StageResult train(engine::RunContext& context, const model::Decoder* reference) {
+    const StageOptions& options = stage_.options;
+    if (const auto* grpo = std::get_if<rl::GrpoConfig>(&options)) {
+      return rl::run_grpo(context, *grpo, reference);
+    }
+    if (const auto* dpo = std::get_if<rl::DpoConfig>(&options)) {
+      return rl::run_dpo(context, *dpo, reference);
+    }
+    if (const auto* chord = std::get_if<rl::ChordConfig>(&options)) {
+      return rl::run_chord(context, *chord, reference);
+    }
+    return sft::run_sft(context, std::get<sft::SftConfig>(options));
+  }
+
   bool with_lora() const { return config_.lora.has_value(); }
 
   StageModel load() {
@@ -59,16 +70,29 @@ class StageRunner {
     return derive_seed(static_cast<std::uint64_t>(config_.run.seed), "weights");
   }
 
+  // Preferences are held to the policy that the stage starts from, its adapter included.
+  bool needs_start_model() const {
+    const auto* dpo = std::get_if<rl::DpoConfig>(&stage_.options);
+    return dpo != nullptr && !dpo->precompute_ref_log_probs;
+  }
+
+  std::unique_ptr<model::Decoder> load_frozen(const std::string& folder, Init init) const {
+    return load_decoder(folder, init, model_seed(), state_.place.compute, state_.place.device,
+                        model::WeightUse::kFrozen);
+  }
+
   StageModel load_lora() {
     StageModel out;
-    out.decoder =
-        load_decoder(config_.model.path, config_.model.init, model_seed(), state_.place.compute,
-                     state_.place.device, model::WeightUse::kFrozen);
+    out.decoder = load_frozen(config_.model.path, config_.model.init);
     out.lora = *config_.lora;
     const std::string adapter =
         parent_.empty() ? config_.model.adapter : state_.folder.stage_folder(parent_);
     if (!adapter.empty()) {
       out.lora = model::load_adapter(*out.decoder, adapter, stage_.trains());
+      if (needs_start_model()) {
+        out.reference = load_frozen(config_.model.path, config_.model.init);
+        model::load_adapter(*out.reference, adapter, false);
+      }
     } else if (stage_.trains()) {
       model::attach_lora(*out.decoder, out.lora,
                          derive_seed(static_cast<std::uint64_t>(config_.run.seed), "lora"), true);
@@ -84,10 +108,9 @@ class StageRunner {
     const Init init = parent_.empty() ? config_.model.init : Init::kPretrained;
     const auto use = stage_.trains() ? model::WeightUse::kTrained : model::WeightUse::kFrozen;
     out.decoder = load_decoder(folder, init, model_seed(), compute, device, use);
-    const auto* grpo = std::get_if<rl::GrpoConfig>(&stage_.options);
-    if (grpo != nullptr && grpo->loss.beta > 0.0) {
-      out.reference =
-          load_decoder(folder, init, model_seed(), compute, device, model::WeightUse::kFrozen);
+    const rl::PolicyConfig* policy = stage_.policy();
+    if (needs_start_model() || (policy != nullptr && policy->loss.kl.beta > 0.0)) {
+      out.reference = load_frozen(folder, init);
     }
     if (parent_.empty() && !config_.model.adapter.empty()) {
       if (stage_.trains()) {

@@ -72,6 +72,54 @@ TEST_F(Ranks, GrpoDrawsAndLearnsTheSame) {
   expect_equal("two", "kl", 1e-3);
 }
 
+TEST_F(Ranks, PairsAreComparedTheSame) {
+  std::vector<Json> rows;
+  for (Json& row : prompts(11)) {
+    row["chosen"] = "yes " + row["prompt"].get<std::string>();
+    row["rejected"] = "no";
+    rows.push_back(row);
+  }
+  place_.write_rows("rows.jsonl", rows);
+  place_.write_config(
+      "stages:\n  - {name: s, type: dpo, data: d, steps: 20, learning_rate: 1.0e-3, "
+      "logging_steps: 1, save_steps: 0}\n");
+  const auto rows_of = [](int count, std::vector<std::string> more = {}) {
+    more.push_back("stages.s.per_device_train_batch_size=" + std::to_string(count));
+    return more;
+  };
+  train(1, "one", rows_of(8));
+  train(1, "parts", rows_of(2, {"stages.s.gradient_accumulation_steps=4"}));
+  train(1, "unpacked", rows_of(8, {"stages.s.packing=false"}));
+  train(2, "two", rows_of(4));
+  train(2, "kept", rows_of(4, {"stages.s.precompute_ref_log_probs=true"}));
+  for (const char* run : {"parts", "unpacked", "two", "kept"}) {
+    expect_equal(run, "loss", 1e-4);
+    expect_equal(run, "grad_norm", 1e-3);
+    expect_equal(run, "logps/chosen", 1e-4);
+  }
+}
+
+TEST_F(Ranks, ChordMixesTheSame) {
+  std::vector<Json> rows;
+  for (Json& row : prompts(10)) {
+    row["completion"] = "abc";
+    rows.push_back(row);
+  }
+  place_.write_rows("rows.jsonl", rows);
+  place_.write_config(
+      "rewards: {graph: {name: letter, type: regex, pattern: '[a-m]'}}\n"
+      "stages:\n  - {name: s, type: chord, data: d, sft_data: d, steps: 20, num_generations: 4, "
+      "max_completion_length: 6, learning_rate: 1.0e-3, mu_warmup_steps: 5, mu_decay_steps: 10, "
+      "logging_steps: 1, save_steps: 0}\n");
+  train(1, "one",
+        {"stages.s.per_device_train_batch_size=16", "stages.s.sft_per_device_train_batch_size=6"});
+  train(2, "two",
+        {"stages.s.per_device_train_batch_size=8", "stages.s.sft_per_device_train_batch_size=3"});
+  expect_equal("two", "reward", 1e-6);
+  expect_equal("two", "loss", 1e-4);
+  expect_equal("two", "chord/sft_loss", 1e-4);
+}
+
 // A question of who counts what: an odd number of rows, choices and generated answers.
 TEST_F(Ranks, EvalCountsEveryRowOnce) {
   place_.write_rows("rows.jsonl", prompts(7));

@@ -57,7 +57,7 @@ class Fields {
                      std::string_view help) = 0;
   // Any YAML, kept as JSON (null when absent). The owner checks it and uses `fail`.
   virtual void field(std::string_view key, Json& value, std::string_view help) = 0;
-  // Absent or `null` leaves the optional empty.
+  // Absent keeps the default, `null` empties it.
   virtual void field(std::string_view key, std::optional<double>& value, std::string_view help,
                      Bounds bounds = {}) = 0;
   virtual void field(std::string_view key, std::optional<std::int64_t>& value,

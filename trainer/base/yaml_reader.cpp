@@ -260,8 +260,11 @@ class YamlReader final : public Fields {
   void optional_field(std::string_view key, std::optional<T>& value, std::string_view help,
                       Bounds bounds) {
     const YAML::Node node = find(key);
-    if (!node || node.IsNull() ||
-        (node.IsScalar() && node.Scalar() == "null" && !is_quoted(node))) {
+    if (!node) {
+      take(key);
+      return;
+    }
+    if (node.IsNull() || (node.IsScalar() && node.Scalar() == "null" && !is_quoted(node))) {
       take(key);
       value.reset();
       return;

@@ -1,49 +1,11 @@
 #include "trainer/engine/encode_rows.h"
 
-#include <atomic>
-#include <mutex>
-
+#include "data/template/chat_encoder.h"
 #include "trainer/base/error.h"
-#include "trainer/base/log.h"
+#include "trainer/engine/row_work.h"
 
 namespace limbic::engine {
 namespace {
-
-// Runs work(i) for every row on this process's threads; the error of the lowest row wins, so that
-// the message does not depend on timing.
-void for_every_row(std::int64_t rows, const std::function<void(std::int64_t)>& work) {
-  std::mutex mutex;
-  std::int64_t failed_row = rows;
-  std::exception_ptr failure;
-  at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      try {
-        work(i);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (i < failed_row) {
-          failed_row = i;
-          failure = std::current_exception();
-        }
-        return;
-      }
-    }
-  });
-  if (failure) std::rethrow_exception(failure);
-}
-
-// Adds the row's place to what the template or the tokenizer says.
-template <class F>
-auto with_place(const data::Mixture& rows, std::int64_t index, F f) {
-  try {
-    return f();
-  } catch (const DataError& error) {
-    const data::Row row = rows.row(index);
-    const std::string place = fmt::format("{}:{}", row.file, row.line);
-    if (std::string_view(error.what()).starts_with(place)) throw;
-    throw DataError(fmt::format("{}: {}", place, error.what()));
-  }
-}
 
 data::Example encode_text(const RunContext& context, const std::string& text) {
   data::Example example;
@@ -112,18 +74,6 @@ Fit fit(data::Example& example, LengthRule rule, const data::Mixture& rows) {
   return std::count(example.loss_mask.begin(), example.loss_mask.end(), 1) ? Fit::kYes : Fit::kDrop;
 }
 
-void report_drops(const RunContext& context, std::int64_t dropped, std::int64_t all,
-                  LengthRule rule) {
-  if (dropped == all) {
-    throw DataError(fmt::format("{}: got {} rows, all longer than {} tokens, want at least one",
-                                context.stage_name, all, rule.limit));
-  }
-  if (dropped > 0) {
-    spdlog::info("{}: {} of {} rows are left out: longer than {} tokens", context.stage_name,
-                 dropped, all, rule.limit);
-  }
-}
-
 }  // namespace
 
 data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names) {
@@ -145,7 +95,8 @@ std::vector<data::Example> encode_examples(const RunContext& context, const data
   for (std::size_t i = 0; i < encoded.size(); ++i) {
     if (fits[i] == Fit::kYes) kept.push_back(std::move(encoded[i]));
   }
-  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(), rule);
+  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(),
+               rule.limit);
   return kept;
 }
 
@@ -183,7 +134,8 @@ std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mix
   for (PromptRow& prompt : encoded) {
     if (!prompt.ids.empty()) kept.push_back(std::move(prompt));
   }
-  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(), rule);
+  report_drops(context, rows.size() - static_cast<std::int64_t>(kept.size()), rows.size(),
+               rule.limit);
   return kept;
 }
 

@@ -16,4 +16,22 @@ std::vector<std::vector<std::size_t>> cut_documents(std::span<const std::int64_t
   return batches;
 }
 
+std::vector<data::PackedBatch> pack_examples(const std::vector<data::Example>& examples,
+                                             std::span<const std::int64_t> members,
+                                             const TrainConfig& config) {
+  std::vector<data::Example> documents;
+  std::vector<std::int64_t> lengths;
+  for (const std::int64_t member : members) {
+    documents.push_back(examples[static_cast<std::size_t>(member)]);
+    lengths.push_back(static_cast<std::int64_t>(documents.back().ids.size()));
+  }
+  std::vector<data::PackedBatch> batches;
+  for (const auto& group : cut_documents(lengths, config)) {
+    std::vector<data::Example> together;
+    for (const std::size_t i : group) together.push_back(documents[i]);
+    batches.push_back(data::concat(together));
+  }
+  return batches;
+}
+
 }  // namespace limbic::engine

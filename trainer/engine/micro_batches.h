@@ -18,4 +18,9 @@ namespace limbic::engine {
 std::vector<std::vector<std::size_t>> cut_documents(std::span<const std::int64_t> lengths,
                                                     const TrainConfig& config);
 
+// The examples that `members` names, in that order, as packed micro-batches.
+std::vector<data::PackedBatch> pack_examples(const std::vector<data::Example>& examples,
+                                             std::span<const std::int64_t> members,
+                                             const TrainConfig& config);
+
 }  // namespace limbic::engine

@@ -37,7 +37,8 @@ std::vector<std::int64_t> predecessors(const data::PackedBatch& batch) {
 }  // namespace
 
 TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
-                           const model::ForwardOptions& options) {
+                           const model::ForwardOptions& options,
+                           const model::ScoreOptions& wanted) {
   std::vector<std::int32_t> targets;
   std::vector<std::int64_t> sources;
   const std::vector<std::int64_t> before = predecessors(batch);
@@ -51,7 +52,7 @@ TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatc
   const at::Tensor hidden = decoder.hidden(to_model(batch, device), options);
   const at::Tensor rows = hidden.index_select(0, at::tensor(sources, at::kLong).to(device));
   const at::Tensor ids = at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(device);
-  return {.scores = decoder.scores(rows, ids, options.use_adapter), .targets = ids};
+  return {.scores = decoder.scores(rows, ids, wanted, options.use_adapter), .targets = ids};
 }
 
 }  // namespace limbic::engine

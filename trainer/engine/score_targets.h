@@ -18,6 +18,7 @@ struct TargetScores {
 // Scores of the tokens with loss_mask 1, in order. Token t is predicted from t - 1.
 // Requires: the first token of no sequence is a target.
 TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
-                           const model::ForwardOptions& options);
+                           const model::ForwardOptions& options,
+                           const model::ScoreOptions& wanted = {});
 
 }  // namespace limbic::engine

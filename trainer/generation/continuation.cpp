@@ -37,7 +37,7 @@ void score_wave(const model::Decoder& decoder, std::span<const Question> questio
     const at::Tensor ids =
         at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(decoder.device());
     const at::Tensor logprobs =
-        decoder.scores(hidden, ids, use_adapter).logprobs.cpu().contiguous();
+        decoder.scores(hidden, ids, {}, use_adapter).logprobs.cpu().contiguous();
     std::vector<std::int64_t> going;
     std::vector<std::int32_t> tokens;
     for (std::size_t i = 0; i < targets.size(); ++i) {

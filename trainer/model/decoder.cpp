@@ -125,11 +125,11 @@ at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& opti
 }
 
 TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets,
-                            bool use_adapter) const {
+                            const ScoreOptions& wanted, bool use_adapter) const {
   const Linear& out = output_head();
   const bool as_trained = use_adapter || !out.base.defined();
   return operations(math_).token_logprobs(hidden, out.matrix(use_adapter),
-                                          as_trained ? out.weight : at::Tensor(), targets,
+                                          as_trained ? out.weight : at::Tensor(), targets, wanted,
                                           config_.logit_softcap);
 }
 

@@ -72,7 +72,7 @@ class Decoder {
 
   // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden].
   TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets,
-                     bool use_adapter = true) const;
+                     const ScoreOptions& wanted = {}, bool use_adapter = true) const;
 
   // Runs prompts through the model and fills the prompt part of the cache; gradients off.
   // Returns the normed hidden state of the last token of each prompt [prompts, hidden].

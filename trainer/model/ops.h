@@ -70,9 +70,15 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
                             const at::Tensor& k_norm, const AttentionPlan& plan, KeyValueTap* tap);
 
 struct TokenScores {
-  at::Tensor logprobs;  // [rows] float32, differentiable
-  at::Tensor entropy;   // [rows] float32, no gradient
-  at::Tensor argmax;    // [rows] int32
+  at::Tensor logprobs;       // [rows] float32, differentiable
+  at::Tensor entropy;        // [rows] float32, differentiable when asked for
+  at::Tensor argmax;         // [rows] int32
+  at::Tensor mean_logprobs;  // [rows] float32, differentiable; undefined unless asked for
+};
+// What a loss needs besides the targets' log-probabilities; each costs a pass over the logits.
+struct ScoreOptions {
+  bool entropy_gradient = false;
+  bool mean_logprobs = false;  // mean over the vocabulary: what label smoothing pulls towards
 };
 // Log-probability of `targets` [rows] int32 under softmax(hidden head^T) with `head` [vocabulary,
 // hidden] in the compute type. Works in chunks: at most `kLogitBudgetBytes` of logits are kept for
@@ -80,7 +86,7 @@ struct TokenScores {
 // (undefined when frozen). `softcap`: logits := cap tanh(logits / cap); 0 = none.
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& trained_head, const at::Tensor& targets,
-                           double softcap = 0.0);
+                           const ScoreOptions& wanted = {}, double softcap = 0.0);
 
 inline constexpr std::int64_t kLogitBudgetBytes = std::int64_t{1} << 30;
 

@@ -56,16 +56,21 @@ at::Tensor logits_of(const at::Tensor& hidden, const at::Tensor& head, double so
   return softcap > 0.0 ? soft_cap(logits, softcap) : logits;
 }
 
+// With p the probabilities of a row, H its entropy and m the mean of its log-probabilities:
+//     d log p_i / d logit_j = [i = j] - p_j
+//     d H / d logit_j = -p_j (log p_j + H)        d m / d logit_j = 1 / vocabulary - p_j
 struct TokenLogprobs : Function<TokenLogprobs> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& hidden,
                                const at::Tensor& head,
                                const std::optional<at::Tensor>& trained_head,
-                               const at::Tensor& targets, double softcap, std::int64_t chunk_rows) {
+                               const at::Tensor& targets, const ScoreOptions& wanted,
+                               double softcap, std::int64_t chunk_rows) {
     const std::int64_t rows = hidden.size(0);
     const auto floats = hidden.options().dtype(at::kFloat);
     at::Tensor log_sums = at::empty({rows}, floats);
     at::Tensor logprobs = at::empty({rows}, floats);
     at::Tensor entropy = at::empty({rows}, floats);
+    at::Tensor mean_logprobs = wanted.mean_logprobs ? at::empty({rows}, floats) : at::Tensor();
     at::Tensor argmax = at::empty({rows}, floats.dtype(at::kInt));
     const at::Tensor ids = targets.to(at::kLong).unsqueeze(1);
     over_chunks(rows, chunk_rows, [&](std::int64_t begin, std::int64_t end) {
@@ -75,42 +80,56 @@ struct TokenLogprobs : Function<TokenLogprobs> {
       part(log_sums).copy_(log_sum);
       part(logprobs).copy_(logits.gather(1, part(ids)).squeeze(1) - log_sum);
       part(argmax).copy_(logits.argmax(1));
+      if (wanted.mean_logprobs) part(mean_logprobs).copy_(logits.mean(1) - log_sum);
       const at::Tensor mean = (logits - log_sum.unsqueeze(1)).exp_().mul_(logits).sum(1);
       part(entropy).copy_(log_sum - mean);
     });
-    ctx->save_for_backward({hidden, head, ids, log_sums});
+    ctx->save_for_backward({hidden, head, ids, log_sums, entropy});
     ctx->saved_data["chunk_rows"] = chunk_rows;
     ctx->saved_data["softcap"] = softcap;
     ctx->saved_data["hidden"] = hidden.requires_grad();
     ctx->saved_data["head"] = trained_head && trained_head->requires_grad();
-    ctx->mark_non_differentiable({entropy, argmax});
-    return {logprobs, entropy, argmax};
+    ctx->set_materialize_grads(false);
+    variable_list out = {logprobs, entropy.clone(), argmax};
+    variable_list fixed = {out[2]};
+    if (!wanted.entropy_gradient) fixed.push_back(out[1]);
+    ctx->mark_non_differentiable(fixed);
+    if (wanted.mean_logprobs) out.push_back(mean_logprobs);
+    return out;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &hidden = saved[0], &head = saved[1], &ids = saved[2], &log_sums = saved[3];
+    const at::Tensor &hidden = saved[0], &head = saved[1], &ids = saved[2];
+    const at::Tensor &log_sums = saved[3], &entropy = saved[4];
     const bool wants_hidden = ctx->saved_data["hidden"].toBool();
     const bool wants_head = ctx->saved_data["head"].toBool();
     const double softcap = ctx->saved_data["softcap"].toDouble();
-    const at::Tensor grad = grads[0].unsqueeze(1);
+    const at::Tensor grad_mean = grads.size() > 3 ? grads[3] : at::Tensor();
     at::Tensor grad_hidden = wants_hidden ? at::empty_like(hidden) : at::Tensor();
     at::Tensor grad_head =
         wants_head ? at::zeros(head.sizes(), head.options().dtype(at::kFloat)) : at::Tensor();
-    over_chunks(hidden.size(0), ctx->saved_data["chunk_rows"].toInt(),
-                [&](std::int64_t begin, std::int64_t end) {
-                  const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, end); };
-                  at::Tensor share = logits_of(part(hidden), head, softcap);
-                  const at::Tensor slope =
-                      softcap > 0.0 ? 1.0 - (share / softcap).square_() : at::Tensor();
-                  share.sub_(part(log_sums).unsqueeze(1)).exp_().mul_(-part(grad));
-                  share.scatter_add_(1, part(ids), part(grad));
-                  if (slope.defined()) share.mul_(slope);
-                  const at::Tensor grad_logits = share.to(head.scalar_type());
-                  if (wants_hidden) part(grad_hidden).copy_(at::mm(grad_logits, head));
-                  if (wants_head) grad_head.add_(at::mm(grad_logits.t(), part(hidden)));
-                });
-    return {grad_hidden, {}, grad_head, {}, {}, {}};
+    const auto chunk = [&](std::int64_t begin, std::int64_t end) {
+      const auto part = [&](const at::Tensor& x) { return x.slice(0, begin, end); };
+      const auto column = [&](const at::Tensor& x) { return part(x).unsqueeze(1); };
+      const at::Tensor logits = logits_of(part(hidden), head, softcap);
+      const at::Tensor logp = logits - column(log_sums);
+      const at::Tensor p = logp.exp();
+      at::Tensor share = at::zeros_like(p);
+      if (grads[0].defined()) {
+        share.sub_(p * column(grads[0])).scatter_add_(1, part(ids), column(grads[0]));
+      }
+      if (grads[1].defined()) share.sub_(p * (logp + column(entropy)) * column(grads[1]));
+      if (grad_mean.defined()) {
+        share.add_((1.0 / static_cast<double>(head.size(0)) - p) * column(grad_mean));
+      }
+      if (softcap > 0.0) share.mul_(1.0 - (logits / softcap).square());
+      const at::Tensor grad_logits = share.to(head.scalar_type());
+      if (wants_hidden) part(grad_hidden).copy_(at::mm(grad_logits, head));
+      if (wants_head) grad_head.add_(at::mm(grad_logits.t(), part(hidden)));
+    };
+    over_chunks(hidden.size(0), ctx->saved_data["chunk_rows"].toInt(), chunk);
+    return {grad_hidden, {}, grad_head, {}, {}, {}, {}};
   }
 };
 
@@ -168,19 +187,20 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
 
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& trained_head, const at::Tensor& targets,
-                           double softcap) {
+                           const ScoreOptions& wanted, double softcap) {
   const std::int64_t row_bytes = head.size(0) * static_cast<std::int64_t>(sizeof(float));
-  return token_logprobs_by_chunks(hidden, head, trained_head, targets, softcap,
+  return token_logprobs_by_chunks(hidden, head, trained_head, targets, wanted, softcap,
                                   std::max<std::int64_t>(16, kChunkBytes / row_bytes));
 }
 
 TokenScores token_logprobs_by_chunks(const at::Tensor& hidden, const at::Tensor& head,
                                      const at::Tensor& trained_head, const at::Tensor& targets,
-                                     double softcap, std::int64_t chunk_rows) {
+                                     const ScoreOptions& wanted, double softcap,
+                                     std::int64_t chunk_rows) {
   const auto out = TokenLogprobs::apply(
       hidden, head, trained_head.defined() ? std::optional<at::Tensor>(trained_head) : std::nullopt,
-      targets, softcap, chunk_rows);
-  return {out[0], out[1], out[2]};
+      targets, wanted, softcap, chunk_rows);
+  return {out[0], out[1], out[2], wanted.mean_logprobs ? out[3] : at::Tensor()};
 }
 
 }  // namespace limbic::model::reference

@@ -22,9 +22,10 @@ at::Tensor packed_attention(const at::Tensor& qkv, const at::Tensor& q_norm,
 // Holds the float32 logits of a chunk of rows at a time; backward computes them again.
 TokenScores token_logprobs(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& trained_head, const at::Tensor& targets,
-                           double softcap = 0.0);
+                           const ScoreOptions& wanted = {}, double softcap = 0.0);
 TokenScores token_logprobs_by_chunks(const at::Tensor& hidden, const at::Tensor& head,
                                      const at::Tensor& trained_head, const at::Tensor& targets,
-                                     double softcap, std::int64_t chunk_rows);
+                                     const ScoreOptions& wanted, double softcap,
+                                     std::int64_t chunk_rows);
 
 }  // namespace limbic::model::reference

@@ -11,6 +11,9 @@ void describe(Fields& f, SftConfig& c) {
   f.choice("train_on_turns", c.train_on_turns,
            {{data::Turns::kAll, "all"}, {data::Turns::kLast, "last"}},
            "which of the assistant's turns are learned: all, or the last one of a conversation");
+  f.field("label_smoothing_factor", c.label_smoothing_factor,
+          "share of each target's probability that goes to the whole vocabulary; 0 = none",
+          Bounds{.min = 0.0, .max = 1.0});
   describe(f, c.train);
   if (f.reading() && !c.assistant_only_loss && c.train_on_turns == data::Turns::kLast) {
     f.fail("train_on_turns", "got last with assistant_only_loss: false, want one of them");

@@ -16,6 +16,7 @@ struct SftConfig {
   std::optional<data::CurriculumConfig> curriculum;
   bool assistant_only_loss = true;
   data::Turns train_on_turns = data::Turns::kAll;
+  double label_smoothing_factor = 0.0;
   engine::TrainConfig train;
 };
 void describe(Fields& f, SftConfig& c);

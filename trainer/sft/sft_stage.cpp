@@ -12,6 +12,7 @@
 #include "trainer/engine/training_loop.h"
 #include "trainer/parallel/collectives.h"
 #include "trainer/sft/difficulty.h"
+#include "trainer/sft/sft_loss.h"
 
 namespace limbic::sft {
 namespace {
@@ -30,25 +31,6 @@ data::RowPlanConfig plan_config(const SftConfig& config, std::uint64_t seed, int
 
 std::int64_t longest_sequence(const engine::RunContext& context, const SftConfig& config) {
   return std::min(config.train.max_length, context.decoder.config().max_position_embeddings);
-}
-
-// Documents of one step as packed micro-batches.
-std::vector<data::PackedBatch> micro_batches(const std::vector<data::Example>& examples,
-                                             const std::vector<std::int64_t>& rows,
-                                             const engine::TrainConfig& config) {
-  std::vector<data::Example> documents;
-  std::vector<std::int64_t> lengths;
-  for (const std::int64_t row : rows) {
-    documents.push_back(examples[static_cast<std::size_t>(row)]);
-    lengths.push_back(static_cast<std::int64_t>(documents.back().ids.size()));
-  }
-  std::vector<data::PackedBatch> batches;
-  for (const auto& group : engine::cut_documents(lengths, config)) {
-    std::vector<data::Example> members;
-    for (const std::size_t i : group) members.push_back(documents[i]);
-    batches.push_back(data::concat(members));
-  }
-  return batches;
 }
 
 class SftSource final : public engine::StepSource {
@@ -112,7 +94,8 @@ engine::StepReport SftSource::run_step(std::int64_t step, double rate,
   parallel::Communicator& comm = context_.communicator;
   const std::vector<std::int64_t> mine =
       data::shard(plan_->rows_of_step(step), comm.rank(), comm.size());
-  const std::vector<data::PackedBatch> batches = micro_batches(examples_, mine, config_.train);
+  const std::vector<data::PackedBatch> batches =
+      engine::pack_examples(examples_, mine, config_.train);
 
   double local_tokens = 0.0;
   double local_targets = 0.0;
@@ -122,16 +105,17 @@ engine::StepReport SftSource::run_step(std::int64_t step, double rate,
   }
   const std::vector<double> totals = parallel::sum(comm, {local_tokens, local_targets});
 
+  const double smoothing = config_.label_smoothing_factor;
   double right = 0.0;
   double entropy = 0.0;
   const auto loss_of = [&](std::size_t i) {
     const model::ForwardOptions options{
         .dropout_seed = derive_seed(context_.seed, "dropout", step, comm.rank(), i)};
-    const engine::TargetScores scored =
-        engine::score_targets(context_.decoder, batches[i], options);
+    const engine::TargetScores scored = engine::score_targets(context_.decoder, batches[i], options,
+                                                              {.mean_logprobs = smoothing > 0.0});
     right += scored.scores.argmax.eq(scored.targets).sum().item<double>();
     entropy += scored.scores.entropy.to(at::kDouble).sum().item<double>();
-    return scored.scores.logprobs.sum() * (-1.0 / totals[1]);
+    return sft_loss(scored.scores, totals[1], smoothing);
   };
   engine::StepReport report;
   report.result = engine.step(batches.size(), loss_of, rate);

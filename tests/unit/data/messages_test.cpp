@@ -136,6 +136,18 @@ TEST(Messages, ReturnsPlainTextAsAString) {
             "too");
 }
 
+// What is said before the replies is the prompt; what is learned is the chosen conversation.
+TEST(Messages, TakesThePromptOfAPair) {
+  const std::string before = R"({"role":"user","content":"a"},{"role":"assistant","content":"b"},)"
+                             R"({"role":"user","content":"c"})";
+  const std::string row = R"({"chosen":[)" + before + R"(,{"role":"assistant","content":"x"}],)" +
+                          R"("rejected":[)" + before + R"(,{"role":"assistant","content":"y"}]})";
+  EXPECT_EQ(build(row, false), "[" + before + "]");
+  EXPECT_EQ(build(row), "[" + before + R"(,{"role":"assistant","content":"x"}])");
+  EXPECT_EQ(error_of(R"({"chosen":"x","rejected":"y"})"),
+            "f.jsonl:4: got the string \"x\" in column 'chosen', want a list of messages");
+}
+
 TEST(Messages, NamesWhatIsMissing) {
   EXPECT_EQ(error_of(R"({"a":1,"b":2})"),
             "f.jsonl:4: got no column 'messages', want one of messages, prompt, conversations, "

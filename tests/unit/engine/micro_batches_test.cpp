@@ -55,5 +55,19 @@ TEST(CutDocuments, NoDocumentsNoBatches) {
   }
 }
 
+TEST(PackExamples, TakesTheNamedOnesInTheirOrder) {
+  std::vector<data::Example> examples;
+  for (std::int32_t i = 0; i < 4; ++i) {
+    examples.push_back({.ids = {i, i}, .loss_mask = {0, 1}, .row = i});
+  }
+  TrainConfig config;
+  config.per_device_train_batch_size = 2;
+  const auto batches = pack_examples(examples, std::vector<std::int64_t>{3, 0, 2}, config);
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_THAT(batches[0].tokens, ElementsAre(3, 3, 0, 0));
+  EXPECT_THAT(batches[1].tokens, ElementsAre(2, 2));
+  EXPECT_EQ(batches[0].loss_tokens, 2);
+}
+
 }  // namespace
 }  // namespace limbic::engine

@@ -59,7 +59,7 @@ TEST(RunConfig, StagesHaveTheirOwnDefaults) {
   const auto& grpo = std::get<rl::GrpoConfig>(c.stages[1].options);
   EXPECT_EQ(grpo.num_generations, 8);
   EXPECT_DOUBLE_EQ(grpo.train.schedule.learning_rate, 1e-6);
-  EXPECT_EQ(grpo.loss.beta, 0.0);
+  EXPECT_EQ(grpo.loss.kl.beta, 0.0);
   EXPECT_THAT(c.stages[1].data(), ElementsAre("easy", "hard"));
   EXPECT_EQ(std::get<eval::EvalConfig>(c.stages[2].options).sampling.temperature, 0.0);
   EXPECT_STREQ(c.stages[3].type(), "merge");
@@ -79,6 +79,23 @@ TEST(RunConfig, OneTurnOrAllTokensAreLearnedNotBoth) {
   EXPECT_THAT(refusal(text, {"stages.a.train_on_turns=last", "stages.a.assistant_only_loss=false"}),
               HasSubstr("train_on_turns: got last with assistant_only_loss: false"));
   EXPECT_THAT(refusal(text, {"stages.a.train_on_turns=first"}), HasSubstr("all"));
+}
+
+TEST(RunConfig, PairsAndExpertsAreTrainingStages) {
+  const std::string chord = "  - {name: b, type: chord, data: easy, sft_data: hard}\n";
+  const RunConfig c = read(stages("  - {name: a, type: dpo, data: easy}\n" + chord) +
+                           "rewards: {workers: ['h:1']}\n");
+  EXPECT_STREQ(c.stages[0].type(), "dpo");
+  EXPECT_STREQ(c.stages[1].type(), "chord");
+  EXPECT_TRUE(c.stages[0].trains() && c.stages[1].trains());
+  EXPECT_DOUBLE_EQ(c.stages[0].train()->schedule.learning_rate, 1e-6);
+  EXPECT_EQ(c.stages[0].policy(), nullptr);
+  EXPECT_NE(c.stages[1].policy(), nullptr);
+  EXPECT_THAT(c.stages[1].data(), ElementsAre("easy"));
+  EXPECT_THAT(c.stages[1].datasets(), ElementsAre("easy", "hard"));
+  EXPECT_THAT(refusal(stages(chord)), HasSubstr("b: got chord without rewards"));
+  EXPECT_THAT(refusal(stages("  - {name: b, type: chord, data: easy, sft_data: soft}\n")),
+              HasSubstr("b.data: got 'soft', want one of: easy, hard"));
 }
 
 TEST(RunConfig, OverridesNameStagesByNameOrIndex) {

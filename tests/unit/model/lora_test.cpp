@@ -249,7 +249,7 @@ TEST(Lora, SavedModulesReplaceThoseOfTheModel) {
     const at::Tensor targets = at::tensor({1, 60, 3, 3, 3, 8, 9}, at::kInt);
     const auto logprobs = [&](const Decoder& model, bool adapted) {
       const at::Tensor hidden = model.hidden(some_tokens(), {.use_adapter = adapted});
-      return model.scores(hidden, targets, adapted).logprobs;
+      return model.scores(hidden, targets, {}, adapted).logprobs;
     };
     const at::Tensor base = logprobs(decoder, true);
     attach_lora(decoder, config, 3, true);

@@ -307,13 +307,15 @@ TEST(OpsFloat, TokensDoNotSeeTheirFuture) {
 
 // By ATen's own gradients.
 TokenScores plain_logprobs(const at::Tensor& hidden, const at::Tensor& head,
-                           const at::Tensor& targets, double softcap = 0.0) {
+                           const at::Tensor& targets, const ScoreOptions& wanted = {},
+                           double softcap = 0.0) {
   const at::Tensor logits = at::matmul(hidden, head.t()).to(at::kFloat);
   const at::Tensor all =
       at::log_softmax(softcap > 0.0 ? (logits / softcap).tanh() * softcap : logits, -1);
-  const at::Tensor flat = all.detach();
+  const at::Tensor seen = wanted.entropy_gradient ? all : all.detach();
   return {all.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1),
-          -(flat.exp() * flat).sum(-1), flat.argmax(-1).to(at::kInt)};
+          -(seen.exp() * seen).sum(-1), all.argmax(-1).to(at::kInt),
+          wanted.mean_logprobs ? all.mean(-1) : at::Tensor()};
 }
 
 TEST(OpsFloat, TokenLogprobs) {
@@ -342,14 +344,41 @@ TEST(OpsFloat, TokenLogprobsOfCappedLogits) {
   for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
     expect_same(
         [&](const Tensors& x) {
-          const TokenScores scores = scores_of(x[0], x[1].detach(), x[1], targets, 2.5);
+          const TokenScores scores = scores_of(x[0], x[1].detach(), x[1], targets, {}, 2.5);
           return Tensors{scores.logprobs, scores.entropy};
         },
         [&](const Tensors& x) {
-          const TokenScores scores = plain_logprobs(x[0], x[1], targets, 2.5);
+          const TokenScores scores = plain_logprobs(x[0], x[1], targets, {}, 2.5);
           return Tensors{scores.logprobs, scores.entropy};
         },
         inputs, 5e-6);
+  }
+}
+
+// Entropies and means over the vocabulary with their gradients, alone and beside the targets'.
+TEST(OpsFloat, ShapesOfTheDistribution) {
+  Normal normal(13);
+  const at::Tensor targets = at::tensor({0, 96, 3, 50, 7}, at::TensorOptions().dtype(at::kInt));
+  const Tensors inputs = {normal({5, 13}), normal({97, 13})};
+  const ScoreOptions wanted{.entropy_gradient = true, .mean_logprobs = true};
+  const auto everything = [](const TokenScores& scores) {
+    return Tensors{scores.logprobs, scores.entropy, scores.mean_logprobs};
+  };
+  const auto entropy = [](const TokenScores& scores) { return Tensors{scores.entropy}; };
+  for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
+    for (const double softcap : {0.0, 2.5}) {
+      const auto got = [&](const Tensors& x) {
+        return scores_of(x[0], x[1].detach(), x[1], targets, wanted, softcap);
+      };
+      const auto want = [&](const Tensors& x) {
+        return plain_logprobs(x[0], x[1], targets, wanted, softcap);
+      };
+      expect_same([&](const Tensors& x) { return everything(got(x)); },
+                  [&](const Tensors& x) { return everything(want(x)); }, inputs, 5e-6);
+      expect_same([&](const Tensors& x) { return entropy(got(x)); },
+                  [&](const Tensors& x) { return entropy(want(x)); }, inputs, 5e-6);
+    }
+    EXPECT_FALSE(scores_of(inputs[0], inputs[1], {}, targets, {}, 0.0).mean_logprobs.defined());
   }
 }
 
@@ -389,8 +418,8 @@ TEST(OpsFloat, TokenLogprobsByChunks) {
   const at::Tensor targets = at::arange(23, at::TensorOptions().dtype(at::kInt));
   const auto by = [&](double softcap, std::int64_t rows) {
     return [&, softcap, rows](const Tensors& x) {
-      const TokenScores scores =
-          reference::token_logprobs_by_chunks(x[0], x[1].detach(), x[1], targets, softcap, rows);
+      const TokenScores scores = reference::token_logprobs_by_chunks(x[0], x[1].detach(), x[1],
+                                                                     targets, {}, softcap, rows);
       return Tensors{scores.logprobs, scores.entropy, scores.argmax};
     };
   };

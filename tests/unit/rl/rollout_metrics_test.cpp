@@ -1,4 +1,4 @@
-#include "rl/rollout_metrics.h"
+#include "rl/policy/rollout_metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
