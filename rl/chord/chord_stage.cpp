@@ -22,7 +22,7 @@ class ExpertStream {
             context, rows_,
             {std::min(config.train.max_length, context.decoder.config().max_position_embeddings),
              config.train.overlong},
-            true)),
+            {})),
         plan_(static_cast<std::int64_t>(examples_.size()),
               {.batch_rows = config.sft_per_device_train_batch_size *
                              config.train.gradient_accumulation_steps * context.communicator.size(),

@@ -61,35 +61,37 @@ at::Tensor store_step(const ModelConfig& config, const StepLayer& layer, const S
                       const kernels::ActivationKernels<X>& table) {
   const std::int64_t batch = qkv.size(0);
   const std::int64_t dim = config.head_dim;
-  const std::int64_t kv = config.num_key_value_heads;
+  const std::int64_t width = config.num_key_value_heads * dim;
   at::Tensor q = at::empty({batch, config.num_attention_heads, dim}, qkv.options());
-  at::Tensor k = at::empty({batch, kv, dim}, qkv.options());
-  kernels::HeadLayout layout{.row_stride = qkv.size(1),
-                             .heads = config.num_attention_heads,
-                             .head_dim = dim,
-                             .rotated = 2 * layer.rope.cos.size(1),
-                             .norm_weight = raw<float>(layer.q_norm),
-                             .eps = static_cast<float>(config.rms_norm_eps),
-                             .cos = raw<float>(layer.rope.cos),
-                             .sin = raw<float>(layer.rope.sin),
-                             .positions = raw<std::int32_t>(layer.rows)};
-  table.rotate(layout, raw<X>(qkv), raw<X>(q), nullptr, 0, batch);
-  layout.heads = kv;
-  layout.norm_weight = raw<float>(layer.k_norm);
-  const X* keys = raw<X>(qkv) + config.num_attention_heads * dim;
-  table.rotate(layout, keys, raw<X>(k), nullptr, 0, batch);
-  const std::int64_t width = kv * dim;
+  at::Tensor k = at::empty({batch, width}, qkv.options());
+  kernels::HeadLayout queries{.row_stride = qkv.size(1),
+                              .heads = config.num_attention_heads,
+                              .head_dim = dim,
+                              .rotated = 2 * layer.rope.cos.size(1),
+                              .norm_weight = raw<float>(layer.q_norm),
+                              .eps = static_cast<float>(config.rms_norm_eps),
+                              .cos = raw<float>(layer.rope.cos),
+                              .sin = raw<float>(layer.rope.sin),
+                              .positions = raw<std::int32_t>(layer.rows)};
+  kernels::HeadLayout keys = queries;
+  keys.heads = config.num_key_value_heads;
+  keys.norm_weight = raw<float>(layer.k_norm);
+  const X* first_key = raw<X>(qkv) + config.num_attention_heads * dim;
   const std::int64_t columns = cache.own_keys.size(3);
-  for (std::int64_t row = 0; row < batch; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    const std::int64_t place = step.own_length[at] - 1;
-    X* column = raw<X>(cache.own_keys) + step.slot[at] * width * columns + place;
-    const X* key = raw<X>(k) + row * width;
-    for (std::int64_t i = 0; i < width; ++i) column[i * columns] = key[i];
-    X* value = raw<X>(cache.own_values) + (step.slot[at] * capacity + place) * width;
-    std::memcpy(value, keys + row * qkv.size(1) + width,
-                static_cast<std::size_t>(width) * sizeof(X));
-  }
+  at::parallel_for(0, batch, grain(qkv.size(1)), [&](std::int64_t begin, std::int64_t end) {
+    table.rotate(queries, raw<X>(qkv), raw<X>(q), nullptr, begin, end);
+    table.rotate(keys, first_key, raw<X>(k), nullptr, begin, end);
+    for (std::int64_t row = begin; row < end; ++row) {
+      const auto at = static_cast<std::size_t>(row);
+      const std::int64_t place = step.own_length[at] - 1;
+      X* column = raw<X>(cache.own_keys) + step.slot[at] * width * columns + place;
+      const X* key = raw<X>(k) + row * width;
+      for (std::int64_t i = 0; i < width; ++i) column[i * columns] = key[i];
+      X* value = raw<X>(cache.own_values) + (step.slot[at] * capacity + place) * width;
+      std::memcpy(value, first_key + row * qkv.size(1) + width,
+                  static_cast<std::size_t>(width) * sizeof(X));
+    }
+  });
   return q;
 }
 

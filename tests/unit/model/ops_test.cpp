@@ -445,7 +445,7 @@ TEST(OpsFloat, NoRowsGiveNoScores) {
   const at::Tensor none = at::empty({0}, at::TensorOptions().dtype(at::kInt));
   for (const auto& scores_of : {token_logprobs, reference::token_logprobs}) {
     const at::Tensor hidden = at::empty({0, 4}).requires_grad_();
-    const TokenScores scores = scores_of(hidden, at::ones({9, 4}), at::Tensor(), none, 0.0);
+    const TokenScores scores = scores_of(hidden, at::ones({9, 4}), at::Tensor(), none, {}, 0.0);
     EXPECT_EQ(scores.logprobs.numel(), 0);
     scores.logprobs.sum().backward();
     EXPECT_EQ(hidden.grad().numel(), 0);
