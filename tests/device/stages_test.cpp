@@ -1,7 +1,8 @@
 // Whole stages on a device: data, difficulty, rollouts, losses, metrics and checkpoints.
 #include <gtest/gtest.h>
 
-#include "rl/grpo_stage.h"
+#include "rl/dpo/dpo_stage.h"
+#include "rl/grpo/grpo_stage.h"
 #include "tests/device/on_devices.h"
 #include "tests/unit/engine/test_run.h"
 #include "trainer/base/yaml_config.h"
@@ -65,6 +66,7 @@ TEST_P(DeviceStages, SftByACurriculumOfLosses) {
     sft::SftConfig config;
     config.data = {"d"};
     config.curriculum = data::CurriculumConfig{.difficulty = "loss", .buckets = 2};
+    config.label_smoothing_factor = 0.1;
     config.train = training(5);
     return sft::run_sft(run.context, config);
   });
@@ -81,10 +83,25 @@ TEST_P(DeviceStages, GrpoWithAReferenceAndTwoStepsPerRollout) {
     config.num_generations = 4;
     config.max_completion_length = 6;
     config.num_iterations = 2;
-    config.loss.beta = 0.1;
+    config.loss.kl.beta = 0.1;
+    config.loss.entropy_coef = 0.01;
     config.train = training(4);
     config.train.per_device_train_batch_size = 8;
     return rl::run_grpo(run.context, config, &reference);
+  });
+}
+
+TEST_P(DeviceStages, DpoWithAReference) {
+  compare([](engine::TestRun& run, const model::Decoder& reference) {
+    const std::vector<std::string> pairs = {
+        R"({"prompt": "ab", "chosen": "cd", "rejected": "xyz"})",
+        R"({"prompt": "hello", "chosen": "you", "rejected": "no"})",
+        R"({"prompt": "q", "chosen": "abcde", "rejected": "z"})"};
+    run.add_dataset("d", pairs);
+    rl::DpoConfig config;
+    config.data = {"d"};
+    config.train = training(3);
+    return rl::run_dpo(run.context, config, &reference);
   });
 }
 

@@ -121,10 +121,9 @@ TEST_P(DeviceTraining, AdapterAndItsGradientsAreThoseOfTheKernels) {
 
 TEST_P(DeviceTraining, DropoutKeepsTheShareAndFollowsItsSeed) {
   model::Linear linear;
-  linear.parts = {{"q", 0, 4, true}};
+  linear.parts = {{.name = "q", .row = 0, .rows = 4, .rank = 1, .scale = 1.0}};
   linear.compute = at::zeros({4, 500}).to(device());
   linear.adapter = {.rank = 1,
-                    .scale = 1.0,
                     .dropout = 0.25,
                     .a = at::ones({1, 500}).to(device()),
                     .b = at::ones({4, 1}).to(device())};
