@@ -52,8 +52,8 @@ TEST_F(BadInput, OtherArchitectureIsNamed) {
 }
 
 TEST_F(BadInput, OtherRopeTypeIsNamed) {
-  change_config("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}});
-  model_refused({"config.json", "rope_type", "yarn"});
+  change_config("rope_scaling", {{"rope_type", "su-rope"}, {"factor", 4.0}});
+  model_refused({"config.json", "rope_type", "su-rope"});
 }
 
 TEST_F(BadInput, MissingPiecesOfTheModelFolder) {
