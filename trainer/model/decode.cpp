@@ -78,7 +78,8 @@ at::Tensor store_step(const ModelConfig& config, const StepLayer& layer, const S
   keys.norm_weight = raw<float>(layer.k_norm);
   const X* first_key = raw<X>(qkv) + config.num_attention_heads * dim;
   const std::int64_t columns = cache.own_keys.size(3);
-  at::parallel_for(0, batch, grain(qkv.size(1)), [&](std::int64_t begin, std::int64_t end) {
+  // A key goes to as many cache lines as it has elements.
+  at::parallel_for(0, batch, grain(8 * qkv.size(1)), [&](std::int64_t begin, std::int64_t end) {
     table.rotate(queries, raw<X>(qkv), raw<X>(q), nullptr, begin, end);
     table.rotate(keys, first_key, raw<X>(k), nullptr, begin, end);
     for (std::int64_t row = begin; row < end; ++row) {
