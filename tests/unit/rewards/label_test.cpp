@@ -145,7 +145,7 @@ TEST(Label, RefusesWhatItCannotDo) {
                 .find("rewards.graph.class_weights: got inverse_frequency without counts"),
             std::string::npos);
   EXPECT_EQ(config_error_of("{type: label, column: l, distance: wheel}"),
-            "run.yaml:1: graph.distance: got 0 emotions, want all labels of the task");
+            "run.yaml:1: graph.emotions: got 0 emotions, want all labels of the task");
   EXPECT_EQ(config_error_of("{type: label, column: l, emotions: [joy, sad]}"),
             "run.yaml:1: graph.emotions: got emotions without distance: wheel, want both");
   EXPECT_EQ(config_error_of("{type: label, column: l, distance: wheel, emotions: [happy, excited], "
