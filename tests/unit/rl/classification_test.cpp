@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "trainer/base/fields.h"
 #include "trainer/base/file.h"
 
 namespace limbic::eval {
