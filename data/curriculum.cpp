@@ -12,8 +12,10 @@ namespace limbic::data {
 
 void describe(Fields& f, CurriculumConfig& c) {
   f.require("difficulty");
-  f.field("difficulty", c.difficulty,
-          "column:NAME (a number per row), length (tokens) or loss (of the starting model)");
+  f.field(
+      "difficulty", c.difficulty,
+      "column:NAME (a number per row), emotion_shifts (of the conversation), length (tokens) or "
+      "loss (of the starting model)");
   f.field("buckets", c.buckets, "parts of equal size, from easy to hard", Bounds::at_least(1));
   f.choice("schedule", c.schedule,
            {{CurriculumSchedule::kCumulative, "cumulative"},
@@ -22,9 +24,15 @@ void describe(Fields& f, CurriculumConfig& c) {
   f.field("epochs_per_level", c.epochs_per_level, "epochs over the rows of a level",
           Bounds::at_least(1));
   f.field("reverse", c.reverse, "from hard to easy");
+  f.section("emotion_shifts", c.emotion_shifts, "what a conversation's shifts are read from");
   if (!f.reading()) return;
   try {
-    parse_difficulty(c.difficulty);
+    const bool shifts =
+        parse_difficulty(c.difficulty).kind == DifficultySource::Kind::kEmotionShifts;
+    if (shifts != c.emotion_shifts.has_value()) {
+      throw ConfigError(fmt::format("got '{}' {} an emotion_shifts section, want both or neither",
+                                    c.difficulty, shifts ? "without" : "beside"));
+    }
   } catch (const ConfigError& error) {
     f.fail("difficulty", error.what());
   }
@@ -32,12 +40,14 @@ void describe(Fields& f, CurriculumConfig& c) {
 
 DifficultySource parse_difficulty(const std::string& text) {
   constexpr std::string_view kColumn = "column:";
+  if (text == "emotion_shifts") return {DifficultySource::Kind::kEmotionShifts, ""};
   if (text == "length") return {DifficultySource::Kind::kLength, ""};
   if (text == "loss") return {DifficultySource::Kind::kLoss, ""};
   if (text.starts_with(kColumn) && text.size() > kColumn.size()) {
     return {DifficultySource::Kind::kColumn, text.substr(kColumn.size())};
   }
-  throw ConfigError(fmt::format("got '{}', want column:NAME, length or loss", text));
+  throw ConfigError(
+      fmt::format("got '{}', want column:NAME, emotion_shifts, length or loss", text));
 }
 
 std::vector<double> column_difficulty(const Mixture& rows, const std::string& column) {

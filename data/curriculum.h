@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/dialogue/emotion_shifts.h"
 #include "trainer/base/fields.h"
 
 namespace limbic::data {
@@ -17,11 +19,13 @@ namespace limbic::data {
 enum class CurriculumSchedule { kCumulative, kSequential };
 
 struct CurriculumConfig {
-  std::string difficulty = {};  // column:NAME | length | loss
+  std::string difficulty = {};  // column:NAME | emotion_shifts | length | loss
   std::int64_t buckets = 4;
   CurriculumSchedule schedule = CurriculumSchedule::kCumulative;
   std::int64_t epochs_per_level = 1;
   bool reverse = false;  // from hard to easy
+  // Present exactly when `difficulty` is emotion_shifts.
+  std::optional<EmotionShiftConfig> emotion_shifts = {};
 };
 
 void describe(Fields& f, CurriculumConfig& config);
@@ -29,7 +33,7 @@ void describe(Fields& f, CurriculumConfig& config);
 // Where the difficulties come from. Of kLength and kLoss the caller brings them: tokens of the
 // example, the loss of the model that the stage starts from.
 struct DifficultySource {
-  enum class Kind { kColumn, kLength, kLoss };
+  enum class Kind { kColumn, kEmotionShifts, kLength, kLoss };
   Kind kind = Kind::kLength;
   std::string column;  // of kColumn
 };

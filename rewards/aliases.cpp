@@ -136,6 +136,12 @@ std::set<std::string> Aliases::labels() const {
   return labels;
 }
 
+std::string Aliases::text() const {
+  std::string text;
+  for (const auto& [word, label] : words_) text += fmt::format("{}={}\n", word, label);
+  return text;
+}
+
 std::map<std::string, ActionUnits> load_action_units(const std::string& path,
                                                      const Aliases& aliases,
                                                      const std::string& where) {

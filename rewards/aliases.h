@@ -29,6 +29,8 @@ class Aliases {
   // Normalised words, labels themselves included -> label. Empty without a table.
   const std::map<std::string, std::string>& words() const { return words_; }
   std::set<std::string> labels() const;
+  // A line per word, for Term::tables.
+  std::string text() const;
 
  private:
   TextRules rules_;

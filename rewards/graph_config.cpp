@@ -12,8 +12,8 @@ namespace limbic::rewards {
 namespace {
 
 // Spelled in the documentation of the file, not part of this version.
-constexpr std::array<std::string_view, 7> kLaterTerms = {
-    "tiou", "key_points", "tree", "judge", "group_rank", "group_agreement", "diversity"};
+constexpr std::array<std::string_view, 5> kLaterTerms = {"key_points", "judge", "group_rank",
+                                                         "group_agreement", "diversity"};
 
 std::pair<double, double> bounds_of(const Json& option) {
   if (!option.is_array() || option.size() != 2 || !option[0].is_number() ||

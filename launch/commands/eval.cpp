@@ -102,10 +102,8 @@ class EvalCommand {
     std::cout << read_file(folder(name) + (options_.json ? "/table.json" : "/table.txt"));
   }
 
-  void show(const eval::Classification& result) const {
-    const std::vector<std::string>& metrics = config_.eval->options.metrics;
-    std::cout << (options_.json ? eval::to_json(result, metrics).dump(2) + "\n"
-                                : eval::to_text(result, metrics));
+  void show(const eval::Report& report) const {
+    std::cout << (options_.json ? eval::to_json(report).dump(2) + "\n" : eval::to_text(report));
   }
 
   const EvalOptions& options_;

@@ -22,7 +22,8 @@ std::int64_t peak_rss_mb() {
 // The figures of a stage in one line.
 std::string headline(const Json& metrics) {
   std::string text;
-  for (const char* name : {"loss", "reward", "eval_accuracy", "eval_macro_f1", "relative_change"}) {
+  for (const char* name :
+       {"loss", "reward", "eval_accuracy", "eval_macro_f1", "eval_mme_cot", "relative_change"}) {
     if (!metrics.contains(name) || !metrics[name].is_number()) continue;
     text += fmt::format(", {} {:.4f}", name, metrics[name].get<double>());
   }

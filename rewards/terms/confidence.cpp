@@ -21,7 +21,7 @@ class ConfidenceTerm final : public Term {
     return match_ ? std::vector<std::string>{match_->column()} : std::vector<std::string>();
   }
   std::string depends_on() const override { return config_.right; }
-  std::string tables() const override { return match_ ? match_->tables() : ""; }
+  std::string tables() const override { return match_ ? match_->aliases().text() : ""; }
 
   std::vector<Result> score(const TermCall& call) const override {
     std::vector<Result> results;

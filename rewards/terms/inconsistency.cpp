@@ -41,8 +41,7 @@ class InconsistencyTerm final : public RowTerm {
   }
 
   std::string tables() const override {
-    std::string text;
-    for (const auto& [word, label] : aliases_.words()) text += fmt::format("{}={}\n", word, label);
+    std::string text = aliases_.text();
     for (const auto& [emotion, units] : units_) {
       text += fmt::format("{}:{}/{}\n", emotion, fmt::join(units.typical, " "),
                           fmt::join(units.contradicts, " "));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "rewards/terms/option.h"
@@ -94,14 +95,29 @@ Weights class_weights(const LabelConfig& config, const LabelMatch& match, const 
   return inverse_frequency(counts, match.aliases(), where);
 }
 
+std::optional<data::EmotionWheel> wheel_of(const LabelConfig& config, const LabelMatch& match,
+                                           const TermSetup& setup) {
+  if (config.distance == LabelDistance::kNone) return std::nullopt;
+  std::vector<std::string> emotions;
+  for (const std::string& emotion : config.emotions) {
+    emotions.push_back(match.aliases().canonical(emotion));
+  }
+  try {
+    return data::EmotionWheel(emotions);
+  } catch (const ConfigError& error) {
+    throw ConfigError(
+        fmt::format("{}.emotions, behind the aliases: {}", setup.where, error.what()));
+  }
+}
+
 class LabelTerm final : public RowTerm {
  public:
-  LabelTerm(LabelMatch match, Weights weights)
-      : match_(std::move(match)), weights_(std::move(weights)) {}
+  LabelTerm(LabelMatch match, Weights weights, std::optional<data::EmotionWheel> wheel)
+      : match_(std::move(match)), weights_(std::move(weights)), wheel_(std::move(wheel)) {}
 
   std::vector<std::string> columns() const override { return {match_.column()}; }
   std::string tables() const override {
-    std::string text = match_.tables();
+    std::string text = match_.aliases().text();
     for (const auto& [label, weight] : weights_) text += fmt::format("{}*{}\n", label, weight);
     return text;
   }
@@ -110,15 +126,51 @@ class LabelTerm final : public RowTerm {
   Result score_row(const Completion& row) const override {
     const LabelMatch::Verdict verdict = match_.compare(row);
     if (!verdict.has_gold) return Result::without_column(match_.column());
-    if (!verdict.right) return Result::scored(0.0, verdict.detail);
-    const auto weight = weights_.find(verdict.gold);
-    return Result::scored(weight == weights_.end() ? 1.0 : weight->second, verdict.detail);
+    if (wheel_) return graded(verdict);
+    return Result::scored(verdict.right ? weight_of(verdict.gold) : 0.0, verdict.detail);
   }
 
  private:
+  double weight_of(const std::string& label) const {
+    const auto weight = weights_.find(label);
+    return weight == weights_.end() ? 1.0 : weight->second;
+  }
+
+  Result graded(const LabelMatch::Verdict& verdict) const {
+    const std::optional<std::size_t> given = wheel_->find(verdict.given);
+    double best = 0.0;
+    for (const std::string& gold : verdict.golds) {
+      const std::optional<std::size_t> wanted = wheel_->find(gold);
+      if (!wanted) {
+        return Result::failed(fmt::format("column '{}': got '{}', want one of the emotions",
+                                          match_.column(), shortened(gold)));
+      }
+      if (given) best = std::max(best, weight_of(gold) * wheel_->similarity(*given, *wanted));
+    }
+    return Result::scored(best, verdict.detail);
+  }
+
   LabelMatch match_;
   Weights weights_;
+  std::optional<data::EmotionWheel> wheel_;
 };
+
+void describe_distance(Fields& f, LabelConfig& c) {
+  f.choice("distance", c.distance,
+           {{LabelDistance::kNone, "none"}, {LabelDistance::kWheel, "wheel"}},
+           "wheel: a wrong answer is worth its similarity to the label on the emotion wheel");
+  f.field("emotions", c.emotions, "wheel: all labels of the task");
+  if (!f.reading()) return;
+  if (c.distance == LabelDistance::kNone) {
+    if (!c.emotions.empty()) f.fail("emotions", "got emotions without distance: wheel, want both");
+    return;
+  }
+  try {
+    data::EmotionWheel{c.emotions};
+  } catch (const ConfigError& error) {
+    f.fail("emotions", error.what());
+  }
+}
 
 }  // namespace
 
@@ -141,30 +193,23 @@ LabelMatch::Verdict LabelMatch::compare(const Completion& row) const {
   const std::string* column = column_of(row, column_);
   if (column == nullptr || strip(*column).empty()) return verdict;
   const std::optional<std::string_view> answer = region_.find(row.text);
-  const std::string given = answer ? aliases_.canonical(*answer) : "";
+  if (answer) verdict.given = aliases_.canonical(*answer);
   for (const std::string& item : list_of(*column)) {
-    const std::string gold = aliases_.canonical(item);
-    if (!verdict.has_gold) verdict.gold = gold;
-    verdict.has_gold = true;
-    if (answer && given == gold) {
-      verdict.right = true;
-      verdict.gold = gold;
-      break;
-    }
+    verdict.golds.push_back(aliases_.canonical(item));
   }
+  if (verdict.golds.empty()) return verdict;
+  verdict.has_gold = true;
+  const auto match = std::find(verdict.golds.begin(), verdict.golds.end(), verdict.given);
+  verdict.right = answer && match != verdict.golds.end();
+  verdict.gold = verdict.right ? *match : verdict.golds.front();
   if (!answer) {
     verdict.detail = fmt::format("no {} in the completion", region_.name());
   } else {
-    verdict.detail = fmt::format("{} for {}", shortened(given.empty() ? "nothing" : given),
-                                 shortened(verdict.gold));
+    verdict.detail =
+        fmt::format("{} for {}", shortened(verdict.given.empty() ? "nothing" : verdict.given),
+                    shortened(verdict.gold));
   }
   return verdict;
-}
-
-std::string LabelMatch::tables() const {
-  std::string text;
-  for (const auto& [word, label] : aliases_.words()) text += fmt::format("{}={}\n", word, label);
-  return text;
 }
 
 void describe(Fields& f, LabelConfig& c) {
@@ -175,22 +220,14 @@ void describe(Fields& f, LabelConfig& c) {
   f.field("label_data", c.label_data, "JSON-lines file to count labels in, for inverse_frequency");
   check_option(f, "class_weights", [&] { check_class_weights(c.class_weights); });
   check_option(f, "label_counts", [&] { counts_of(c.label_counts); });
-  std::string distance = "none";
-  f.field("distance", distance, "none; closeness of labels is not part of this version");
-  if (f.reading() && distance != "none") {
-    f.fail(
-        "distance",
-        fmt::format("got '{}', want none; {}", distance,
-                    distance == "wheel" || distance == "vad"
-                        ? "this version does not have distances between labels yet"
-                        : "other spellings are wheel and vad, which this version does not have"));
-  }
+  describe_distance(f, c);
 }
 
 std::unique_ptr<Term> make_term(const LabelConfig& config, const TermSetup& setup) {
   LabelMatch match(config.match, setup.where);
   Weights weights = class_weights(config, match, setup);
-  return std::make_unique<LabelTerm>(std::move(match), std::move(weights));
+  std::optional<data::EmotionWheel> wheel = wheel_of(config, match, setup);
+  return std::make_unique<LabelTerm>(std::move(match), std::move(weights), std::move(wheel));
 }
 
 }  // namespace limbic::rewards

@@ -9,8 +9,13 @@
 // so that the mean over the classes present in the counts is 1. Counts come from `label_counts`,
 // else from `label_data` (a JSON-lines file with the same column), else from the training data of
 // the run. A label without a weight weighs 1.
+//
+// distance: wheel grades wrong answers by their similarity s to the gold label on the emotion wheel
+// (data/dialogue/emotion_wheel.h): the value is the largest class weight x s over the gold labels.
+// An answer that is none of `emotions` has s = 0; a gold label that is none of them is failed.
 #pragma once
 
+#include "data/dialogue/emotion_wheel.h"
 #include "rewards/aliases.h"
 #include "rewards/terms/term.h"
 
@@ -33,13 +38,14 @@ class LabelMatch {
   struct Verdict {
     bool has_gold = false;
     bool right = false;
-    std::string gold;    // the matched label, else the first one, canonical
-    std::string detail;  // what was read, for people
+    std::string gold;                // the matched label, else the first one, canonical
+    std::vector<std::string> golds;  // all of them, canonical
+    std::string given;               // canonical; empty without the region
+    std::string detail;              // what was read, for people
   };
   Verdict compare(const Completion& row) const;
   const std::string& column() const { return column_; }
   const Aliases& aliases() const { return aliases_; }
-  std::string tables() const;
 
  private:
   std::string column_;
@@ -47,11 +53,15 @@ class LabelMatch {
   Aliases aliases_;
 };
 
+enum class LabelDistance { kNone, kWheel };
+
 struct LabelConfig {
   MatchConfig match;
   Json class_weights = "none";  // none | inverse_frequency | {label: weight}
   Json label_counts;            // {label: rows}
   std::string label_data;       // file
+  LabelDistance distance = LabelDistance::kNone;
+  std::vector<std::string> emotions;  // of the wheel: all labels of the task
 };
 void describe(Fields& f, LabelConfig& c);
 // Throws ConfigError when the weights need counts that nobody gives.

@@ -16,11 +16,6 @@ namespace {
 
 using Elements = std::set<std::string>;
 
-std::string element_name(std::string_view text) {
-  if (const std::optional<int> unit = action_unit(text)) return fmt::format("au{}", *unit);
-  return normalize(text, {});
-}
-
 std::pair<double, double> affine_of(const Json& option) {
   if (!option.is_array() || option.size() != 2 || !option[0].is_number() ||
       !option[1].is_number()) {
@@ -43,14 +38,30 @@ std::string vocabulary_pattern(std::vector<std::string> words) {
   return fmt::format("(?<!\\w)(?:{})(?!\\w)", fmt::join(words, "|"));
 }
 
+// What finds one element in a text.
+struct Search {
+  std::string pattern;
+  std::string option;  // that it comes from
+  Letters letters = Letters::kAnyCase;
+};
+
+Search search_of(const SetConfig& config, const Aliases& aliases) {
+  if (!config.vocabulary.empty()) return {vocabulary_pattern(config.vocabulary), ".vocabulary"};
+  if (aliases.words().empty() || config.pattern != SetConfig().pattern) {
+    return {config.pattern, ".pattern", Letters::kAsWritten};
+  }
+  std::vector<std::string> words;
+  for (const auto& [word, label] : aliases.words()) words.push_back(word);
+  return {vocabulary_pattern(std::move(words)), ".aliases"};
+}
+
 class SetTerm final : public RowTerm {
  public:
-  SetTerm(const SetConfig& config, const std::string& where)
+  SetTerm(const SetConfig& config, Aliases aliases, const Search& search, const std::string& where)
       : config_(config),
+        aliases_(std::move(aliases)),
         region_(config.region),
-        finder_(config.vocabulary.empty() ? config.pattern : vocabulary_pattern(config.vocabulary),
-                where + (config.vocabulary.empty() ? ".pattern" : ".vocabulary"),
-                config.vocabulary.empty() ? Letters::kAsWritten : Letters::kAnyCase),
+        finder_(search.pattern, where + search.option, search.letters),
         affine_(affine_of(config.affine)),
         empty_gold_(empty_gold_of(config.empty_gold)) {
     for (const auto& [name, weight] : numbers_by_name(config.element_weights)) {
@@ -59,6 +70,7 @@ class SetTerm final : public RowTerm {
   }
 
   std::vector<std::string> columns() const override { return {config_.column}; }
+  std::string tables() const override { return aliases_.text(); }
 
  protected:
   Result score_row(const Completion& row) const override {
@@ -78,6 +90,11 @@ class SetTerm final : public RowTerm {
   }
 
  private:
+  std::string element_name(std::string_view text) const {
+    if (const std::optional<int> unit = action_unit(text)) return fmt::format("au{}", *unit);
+    return aliases_.canonical(text);
+  }
+
   Elements find(std::string_view text) const {
     Elements elements;
     for (const Pattern::Match& match : finder_.find_all(text)) {
@@ -156,6 +173,7 @@ class SetTerm final : public RowTerm {
   }
 
   SetConfig config_;
+  Aliases aliases_;
   Region region_;
   Pattern finder_;
   std::pair<double, double> affine_;
@@ -170,6 +188,9 @@ void describe(Fields& f, SetConfig& c) {
   region_field(f, c.region);
   f.field("pattern", c.pattern, "regular expression of one element");
   f.field("vocabulary", c.vocabulary, "the possible elements, instead of a pattern");
+  f.field("aliases", c.aliases,
+          "file of `label: [other words]`, such a section, or ekman; the words of a label are one "
+          "element");
   f.choice("measure", c.measure,
            {{SetMeasure::kF1, "f1"},
             {SetMeasure::kFbeta, "fbeta"},
@@ -199,7 +220,9 @@ void describe(Fields& f, SetConfig& c) {
 }
 
 std::unique_ptr<Term> make_term(const SetConfig& config, const TermSetup& setup) {
-  return std::make_unique<SetTerm>(config, setup.where);
+  Aliases aliases = Aliases::parse(config.aliases, {}, setup.where + ".aliases");
+  const Search search = search_of(config, aliases);
+  return std::make_unique<SetTerm>(config, std::move(aliases), search, setup.where);
 }
 
 }  // namespace limbic::rewards

@@ -13,17 +13,20 @@
 #include "rewards/terms/length.h"
 #include "rewards/terms/set.h"
 #include "rewards/terms/tags.h"
+#include "rewards/terms/tiou.h"
+#include "rewards/terms/tree.h"
 
 namespace limbic::rewards {
 
-using TermOptions = std::variant<TagsConfig, LabelConfig, SetConfig, ChoiceConfig, NumberConfig,
-                                 RegexConfig, LengthConfig, OverlongConfig, RepetitionConfig,
-                                 ConfidenceConfig, InconsistencyConfig, RemoteTermConfig>;
+using TermOptions =
+    std::variant<TagsConfig, LabelConfig, SetConfig, ChoiceConfig, NumberConfig, RegexConfig,
+                 LengthConfig, OverlongConfig, RepetitionConfig, ConfidenceConfig,
+                 InconsistencyConfig, TiouConfig, TreeConfig, RemoteTermConfig>;
 
 inline const std::vector<std::string_view>& term_names() {
   static const std::vector<std::string_view> names = {
-      "tags",   "label",    "set",        "choice",     "number",        "regex",
-      "length", "overlong", "repetition", "confidence", "inconsistency", "remote"};
+      "tags",     "label",      "set",        "choice",        "number", "regex", "length",
+      "overlong", "repetition", "confidence", "inconsistency", "tiou",   "tree",  "remote"};
   return names;
 }
 

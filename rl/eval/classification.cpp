@@ -1,7 +1,5 @@
 #include "rl/eval/classification.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "trainer/base/error.h"
@@ -14,6 +12,13 @@ double ratio(double part, double whole) { return whole > 0.0 ? part / whole : 0.
 double harmonic(double a, double b) { return a + b > 0.0 ? 2.0 * a * b / (a + b) : 0.0; }
 
 }  // namespace
+
+std::int64_t Classification::count(const std::string& gold, const std::string& predicted) const {
+  const auto row = confusion.find(gold);
+  if (row == confusion.end()) return 0;
+  const auto cell = row->second.find(predicted);
+  return cell == row->second.end() ? 0 : cell->second;
+}
 
 Classification classify(const std::vector<Answer>& answers,
                         const std::vector<std::string>& labels) {
@@ -57,72 +62,6 @@ Classification classify(const std::vector<Answer>& answers,
   out.figures["war"] = hits / rows;
   out.figures["invalid"] = 1.0 - inside / rows;
   return out;
-}
-
-const std::vector<std::string>& metric_names() {
-  static const std::vector<std::string> names = {"accuracy", "macro_f1", "micro_f1", "weighted_f1",
-                                                 "uar",      "war",      "confusion"};
-  return names;
-}
-
-bool is_metric(const std::string& name) {
-  return std::find(metric_names().begin(), metric_names().end(), name) != metric_names().end();
-}
-
-Json to_json(const Classification& c, const std::vector<std::string>& metrics) {
-  Json out = {{"rows", c.rows}};
-  for (const std::string& name : metrics) {
-    if (name != "confusion") out[name] = c.figures.at(name);
-  }
-  out["invalid"] = c.figures.at("invalid");
-  out["labels"] = c.labels;
-  for (const auto& [label, figures] : c.by_label) {
-    out["per_label"][label] = {{"precision", figures.precision},
-                               {"recall", figures.recall},
-                               {"f1", figures.f1},
-                               {"support", figures.support}};
-  }
-  if (std::find(metrics.begin(), metrics.end(), "confusion") != metrics.end()) {
-    for (const auto& [gold, row] : c.confusion) out["confusion"][gold] = row;
-  }
-  return out;
-}
-
-std::string to_text(const Classification& c, const std::vector<std::string>& metrics) {
-  std::string text;
-  for (const std::string& name : metrics) {
-    if (name != "confusion")
-      text += fmt::format("{:<12} {:>6.1f} %\n", name, 100.0 * c.figures.at(name));
-  }
-  if (c.figures.at("invalid") > 0.0) {
-    text += fmt::format("{:<12} {:>6.1f} %\n", "no label", 100.0 * c.figures.at("invalid"));
-  }
-  std::size_t width = 5;
-  for (const std::string& label : c.labels) width = std::max(width, label.size());
-  text += fmt::format("\n{:<{}}  precision  recall     f1  rows\n", "label", width);
-  for (const std::string& label : c.labels) {
-    const LabelFigures& f = c.by_label.at(label);
-    text += fmt::format("{:<{}}  {:>9.3f}  {:>6.3f}  {:>5.3f}  {:>4}\n", label, width, f.precision,
-                        f.recall, f.f1, f.support);
-  }
-  if (std::find(metrics.begin(), metrics.end(), "confusion") == metrics.end()) return text;
-  text += fmt::format("\n{:<{}}", "right\\given", std::max<std::size_t>(width, 11));
-  for (const std::string& label : c.labels) text += fmt::format("  {:>{}}", label, width);
-  text += fmt::format("  {:>5}\n", "other");
-  for (const std::string& gold : c.labels) {
-    const auto row = c.confusion.find(gold);
-    if (row == c.confusion.end()) continue;
-    std::int64_t others = c.by_label.at(gold).support;
-    text += fmt::format("{:<{}}", gold, std::max<std::size_t>(width, 11));
-    for (const std::string& label : c.labels) {
-      const auto cell = row->second.find(label);
-      const std::int64_t count = cell == row->second.end() ? 0 : cell->second;
-      others -= count;
-      text += fmt::format("  {:>{}}", count, width);
-    }
-    text += fmt::format("  {:>5}\n", others);
-  }
-  return text;
 }
 
 }  // namespace limbic::eval

@@ -3,17 +3,17 @@
 // war (weighted average recall, the accuracy) as in the emotion literature.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
-
-#include "trainer/base/fields.h"
 
 namespace limbic::eval {
 
 struct Answer {
   std::string gold;
   std::string predicted;
+  std::string text = {};  // what the predicted label was read from
 };
 
 struct LabelFigures {
@@ -29,19 +29,13 @@ struct Classification {
       confusion;  // gold -> predicted -> rows
   // accuracy, macro_f1, micro_f1, weighted_f1, uar, war, invalid (share outside the labels)
   std::map<std::string, double> figures;
+
+  // Rows with this right and this given label.
+  std::int64_t count(const std::string& gold, const std::string& predicted) const;
 };
 
 // An answer outside `labels` is wrong and counts for no label. macro_f1 and uar average over the
 // labels that stand in the data. Requires: at least one answer, every gold answer in `labels`.
 Classification classify(const std::vector<Answer>& answers, const std::vector<std::string>& labels);
-
-// Names that `metrics` may hold.
-const std::vector<std::string>& metric_names();
-bool is_metric(const std::string& name);
-
-// {"rows", figures ..., "labels", "per_label", "confusion" (when asked for)}
-Json to_json(const Classification& c, const std::vector<std::string>& metrics);
-// The table for people, fixed width.
-std::string to_text(const Classification& c, const std::vector<std::string>& metrics);
 
 }  // namespace limbic::eval

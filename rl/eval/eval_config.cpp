@@ -2,14 +2,14 @@
 
 #include <fmt/format.h>
 
-#include "rl/eval/classification.h"
+#include "rl/eval/report.h"
 #include "trainer/base/yaml_config.h"
 
 namespace limbic::eval {
 
 void describe(Fields& f, EvalConfig& c) {
   f.field("data", c.data, "labelled dataset, or a list of them");
-  f.field("label", c.label, "column with the right answer");
+  f.field("label", c.label, "column with the right answer; not read when `metrics` is mme alone");
   f.field("metrics", c.metrics,
           fmt::format("what the table holds: {}", fmt::join(metric_names(), ", ")));
   f.field("max_completion_length", c.max_completion_length, "longest answer in tokens",

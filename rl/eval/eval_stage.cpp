@@ -27,7 +27,7 @@ class Reader {
   explicit Reader(const EvalConfig& config)
       : region_(config.region),
         aliases_(rewards::Aliases::parse(config.aliases, rules_of(config), "eval.aliases")) {
-    for (const std::string& choice : config.choices) labels_.insert(label_of(choice));
+    for (const std::string& choice : config.choices) labels_.insert(answer("", choice).predicted);
   }
 
   std::string gold(const data::Row& row, const std::string& column) {
@@ -40,9 +40,12 @@ class Reader {
     labels_.insert(label);
     return label;
   }
-  std::string label_of(const std::string& answer) const {
-    const auto part = region_.find(answer);
-    return part ? aliases_.canonical(*part) : std::string();
+  Answer answer(std::string gold, const std::string& completion) const {
+    const auto part = region_.find(completion);
+    if (!part) return {.gold = std::move(gold), .predicted = ""};
+    return {.gold = std::move(gold),
+            .predicted = aliases_.canonical(*part),
+            .text = std::string(*part)};
   }
   std::vector<std::string> labels() const { return {labels_.begin(), labels_.end()}; }
 
@@ -76,23 +79,24 @@ class Evaluation {
     gather(answers);
     std::vector<Answer> pairs;
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      pairs.push_back({golds_[i], reader_.label_of(answers[i])});
+      pairs.push_back(reader_.answer(golds_[i], answers[i]));
     }
-    const Classification result = classify(pairs, reader_.labels());
+    const Report report = report_of(pairs, reader_.labels(), config_.metrics);
     engine::StageResult out;
     out.tokens = static_cast<std::int64_t>(
         parallel::sum(context_.communicator, {static_cast<double>(tokens_)})[0]);
-    out.metrics = summary(result);
+    out.metrics = to_metrics(report);
     context_.metrics.resume_stage(context_.stage_name, -1);
     context_.metrics.log(context_.stage_name, context_.steps_done, out.metrics);
-    if (context_.communicator.rank() == 0) write(answers, pairs, result);
+    if (context_.communicator.rank() == 0) write(answers, pairs, report);
     return out;
   }
 
  private:
   void read_gold() {
+    const bool labelled = need_labels(config_.metrics);
     for (std::int64_t i = 0; i < rows_.size(); ++i) {
-      golds_.push_back(reader_.gold(rows_.row(i), config_.label));
+      golds_.push_back(labelled ? reader_.gold(rows_.row(i), config_.label) : "");
     }
     std::int64_t longest = config_.max_completion_length;
     if (!config_.choices.empty()) longest = 0;
@@ -201,18 +205,8 @@ class Evaluation {
     }
   }
 
-  Json summary(const Classification& result) const {
-    Json out = Json::object();
-    for (const std::string& name : config_.metrics) {
-      if (name != "confusion") out["eval_" + name] = result.figures.at(name);
-    }
-    out["eval_rows"] = result.rows;
-    out["eval_invalid"] = result.figures.at("invalid");
-    return out;
-  }
-
   void write(const std::vector<std::string>& answers, const std::vector<Answer>& pairs,
-             const Classification& result) {
+             const Report& report) {
     AtomicFile predictions(folder_ + "/predictions.jsonl");
     for (std::size_t i = 0; i < answers.size(); ++i) {
       const std::string row = rows_.row(static_cast<std::int64_t>(i)).value.dump();
@@ -222,8 +216,8 @@ class Evaluation {
           "\n");
     }
     predictions.commit();
-    write_file_atomically(folder_ + "/table.json", to_json(result, config_.metrics).dump(2) + "\n");
-    write_file_atomically(folder_ + "/table.txt", to_text(result, config_.metrics));
+    write_file_atomically(folder_ + "/table.json", to_json(report).dump(2) + "\n");
+    write_file_atomically(folder_ + "/table.txt", to_text(report));
   }
 
   engine::RunContext& context_;
@@ -243,21 +237,22 @@ engine::StageResult run_eval(engine::RunContext& context, const EvalConfig& conf
   return Evaluation(context, config, folder).run();
 }
 
-Classification score_predictions(const std::string& file, const EvalConfig& config,
-                                 const std::string& folder) {
+Report score_predictions(const std::string& file, const EvalConfig& config,
+                         const std::string& folder) {
   Reader reader(config);
+  const bool labelled = need_labels(config.metrics);
   std::vector<Answer> pairs;
   data::JsonLines lines(file);
   while (auto line = lines.next()) {
     const data::Row row{Json::parse(line->text), file, line->number};
-    const std::string gold = reader.gold(row, config.label);
+    const std::string gold = labelled ? reader.gold(row, config.label) : "";
     const Json& prediction = data::want_column(row, "prediction", "the answer that was given");
-    pairs.push_back({gold, reader.label_of(data::as_text(prediction))});
+    pairs.push_back(reader.answer(gold, data::as_text(prediction)));
   }
   if (pairs.empty()) throw DataError(file + ": got no row, want at least one");
-  Classification result = classify(pairs, reader.labels());
-  write_file_atomically(folder + "/table.json", to_json(result, config.metrics).dump(2) + "\n");
-  return result;
+  Report report = report_of(pairs, reader.labels(), config.metrics);
+  write_file_atomically(folder + "/table.json", to_json(report).dump(2) + "\n");
+  return report;
 }
 
 }  // namespace limbic::eval

@@ -2,8 +2,8 @@
 // likeliest of given choices), answers are normalised and compared as the reward term `label` does.
 #pragma once
 
-#include "rl/eval/classification.h"
 #include "rl/eval/eval_config.h"
+#include "rl/eval/report.h"
 #include "trainer/engine/stage.h"
 
 namespace limbic::eval {
@@ -14,9 +14,9 @@ namespace limbic::eval {
 engine::StageResult run_eval(engine::RunContext& context, const EvalConfig& config,
                              const std::string& folder);
 
-// Scores a JSON-lines file with the columns `prediction` and config.label instead of a model, and
-// writes table.json into `folder`. Throws DataError.
-Classification score_predictions(const std::string& file, const EvalConfig& config,
-                                 const std::string& folder);
+// Scores a JSON-lines file with the columns `prediction` and config.label (where a metric needs it)
+// instead of a model, and writes table.json into `folder`. Throws DataError.
+Report score_predictions(const std::string& file, const EvalConfig& config,
+                         const std::string& folder);
 
 }  // namespace limbic::eval

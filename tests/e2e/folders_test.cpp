@@ -79,6 +79,25 @@ TEST(Eval, ScoresAFileOfPredictions) {
   EXPECT_EQ(place.read_json("out/eval/table.json").at("accuracy"), table.at("accuracy"));
 }
 
+TEST(Eval, ScoresJudgedStepsWithoutLabels) {
+  Workplace place;
+  place.write_rows("judged.jsonl",
+                   {{{"prediction", "<score>Step 1: 1/1, Step 2: 0/1, Step 3: 2/4</score>"}},
+                    {{"prediction", "<score>Step 1: 1/1</score>"}},
+                    {{"prediction", "I cannot say"}}});
+  const std::string config =
+      place.write("eval.yaml", "run: {output: " + place.file("out") +
+                                   "}\neval: {predictions: " + place.file("judged.jsonl") +
+                                   ", region: score, metrics: [mme]}\n");
+  const Ended ended = run_limbic({"eval", config, "--json"});
+  expect_ok(ended);
+  const Json table = Json::parse(ended.out);
+  EXPECT_EQ(table.at("mme_rec"), 0.75);
+  EXPECT_EQ(table.at("mme_rea"), 0.25);
+  EXPECT_EQ(table.at("mme_cot"), 0.5);
+  EXPECT_NEAR(table.at("mme_skipped").get<double>(), 1.0 / 3, 1e-9);
+}
+
 TEST(Eval, MeasuresAModelByItsChoices) {
   Workplace place;
   place.write_rows("rows.jsonl", prompts(6));

@@ -25,6 +25,14 @@ std::vector<double> losses_of(engine::RunContext& context,
   return parallel::sum(context.communicator, losses);
 }
 
+std::vector<double> of_rows(const data::Mixture& rows, const data::DifficultySource& source,
+                            const data::CurriculumConfig& config) {
+  if (source.kind == data::DifficultySource::Kind::kColumn) {
+    return data::column_difficulty(rows, source.column);
+  }
+  return data::shift_difficulties(rows, *config.emotion_shifts);
+}
+
 }  // namespace
 
 std::vector<double> difficulty_of(engine::RunContext& context, const data::Mixture& rows,
@@ -38,9 +46,9 @@ std::vector<double> difficulty_of(engine::RunContext& context, const data::Mixtu
       difficulty.push_back(static_cast<double>(example.ids.size()));
     return difficulty;
   }
-  const std::vector<double> column = data::column_difficulty(rows, source.column);
+  const std::vector<double> all = of_rows(rows, source, config);
   for (const auto& example : examples)
-    difficulty.push_back(column[static_cast<std::size_t>(example.row)]);
+    difficulty.push_back(all[static_cast<std::size_t>(example.row)]);
   return difficulty;
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "data/row_plan.h"
@@ -25,6 +26,21 @@ TEST(Curriculum, CutsSortedRowsIntoBucketsOfEqualSize) {
             (Levels{{1, 3}, {6, 2}, {5, 0, 4}}));
   EXPECT_EQ(curriculum_levels(kDifficulty, config_of(7, CurriculumSchedule::kSequential)),
             (Levels{{1}, {3}, {6}, {2}, {5}, {0}, {4}}));
+}
+
+// Five rows in two buckets: {B1}, {B1, B2}, then all again.
+TEST(GoldenNumbers, Buckets) {
+  const std::vector<double> difficulty{0.1, 0.2, 0.3, 0.4, 0.5};
+  EXPECT_EQ(curriculum_levels(difficulty, config_of(2, CurriculumSchedule::kSequential)),
+            (Levels{{0, 1}, {2, 3, 4}}));
+  const auto levels = curriculum_levels(difficulty, config_of(2, CurriculumSchedule::kCumulative));
+  const RowPlan plan(5, {.batch_rows = 5, .seed = 7, .levels = levels});
+  Levels epochs;
+  for (std::int64_t step = 0; step < 4; ++step) {
+    epochs.push_back(plan.rows_of_step(step));
+    std::sort(epochs.back().begin(), epochs.back().end());
+  }
+  EXPECT_EQ(epochs, (Levels{{0, 1}, {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}}));
 }
 
 TEST(Curriculum, AddsBucketsUpInACumulativeSchedule) {
@@ -90,7 +106,23 @@ TEST(CurriculumConfig, RefusesUnknownDifficulties) {
   CurriculumConfig config;
   EXPECT_EQ(message_of<ConfigError>(
                 [&] { YamlDocument::parse("difficulty: 'column:'", "run.yaml").read(config); }),
-            "run.yaml:1: difficulty: got 'column:', want column:NAME, length or loss");
+            "run.yaml:1: difficulty: got 'column:', want column:NAME, emotion_shifts, length or "
+            "loss");
+}
+
+TEST(CurriculumConfig, EmotionShiftsHaveASection) {
+  const auto error = [](const std::string& text) {
+    CurriculumConfig config;
+    return message_of<ConfigError>([&] { YamlDocument::parse(text, "run.yaml").read(config); });
+  };
+  EXPECT_EQ(error("{difficulty: emotion_shifts, emotion_shifts: {emotions: [joy, sad]}}"),
+            "no error");
+  EXPECT_EQ(error("difficulty: emotion_shifts"),
+            "run.yaml:1: difficulty: got 'emotion_shifts' without an emotion_shifts section, want "
+            "both or neither");
+  EXPECT_EQ(error("{difficulty: length, emotion_shifts: {emotions: [joy, sad]}}"),
+            "run.yaml:1: difficulty: got 'length' beside an emotion_shifts section, want both or "
+            "neither");
 }
 
 }  // namespace

@@ -34,12 +34,13 @@ void expect_column(const Column& got, const Column& want, double tolerance = 1e-
   }
 }
 
-// The group of the reference notes: mean 1, deviation .755929.
-TEST(Advantages, DivideByTheDeviationOfTheGroup) {
+// Mean 1, deviation .755929.
+TEST(GoldenNumbers, GroupAdvantages) {
   const Column got = of({2, 1, 1, 0, 2, 1, 0, 1}, 8, config(ScaleRewards::kGroup));
   expect_column(got, {1.3227, 0, 0, -1.3227, 1.3227, 0, -1.3227, 0}, 5e-5);
   const double deviation = std::sqrt(4.0 / 7.0);
   EXPECT_DOUBLE_EQ(got[0].value(), 1.0 / (deviation + kFloor));
+  expect_column(of({1, 1, 1}, 3, config(ScaleRewards::kGroup)), {0, 0, 0}, 0.0);
 }
 
 TEST(Advantages, AutoScalesTheGroupsOfGrpoOnly) {

@@ -188,8 +188,8 @@ TEST(Graph, RefusesWhatCannotBeMeant) {
 TEST(GraphConfig, NamesFileLineAndPath) {
   EXPECT_EQ(config_error_of("{type: lable}"),
             "run.yaml:1: graph.type: got 'lable', want one of: tags, label, set, choice, number, "
-            "regex, length, overlong, repetition, confidence, inconsistency, remote; did you mean "
-            "'label'?");
+            "regex, length, overlong, repetition, confidence, inconsistency, tiou, tree, "
+            "remote; did you mean 'label'?");
   EXPECT_NE(config_error_of("{type: judge, rubric: x}")
                 .find("this version does not have the term 'judge' yet"),
             std::string::npos);

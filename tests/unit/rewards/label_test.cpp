@@ -93,13 +93,67 @@ TEST(Label, InverseFrequencyCountsAFile) {
   std::filesystem::remove(path);
 }
 
+double wheel(const std::string& emotions, const std::string& text, const std::string& gold,
+             const std::string& more = "") {
+  return label(", distance: wheel, emotions: [" + emotions + "]" + more, text, gold);
+}
+
+TEST(GoldenNumbers, EmotionSimilarity) {
+  const std::string six = "happy, sad, neutral, angry, excited, frustrated";
+  EXPECT_NEAR(wheel(six, "happy", "excited"), 0.8090, 5e-5);
+  EXPECT_NEAR(wheel(six, "sad", "frustrated"), 0.3090, 5e-5);
+  EXPECT_NEAR(wheel(six, "angry", "frustrated"), 0.0, 1e-12);
+  EXPECT_NEAR(wheel(six, "angry", "sad"), 0.0, 1e-12);
+  EXPECT_NEAR(wheel(six, "neutral", "happy"), 0.1667, 5e-5);
+  const std::string seven = "neutral, surprise, fear, sadness, joy, disgust, anger";
+  EXPECT_NEAR(wheel(seven, "joy", "surprise"), 0.5878, 5e-5);
+  EXPECT_NEAR(wheel(seven, "anger", "disgust"), 0.5878, 5e-5);
+  EXPECT_NEAR(wheel(seven, "anger", "fear"), 0.3090, 5e-5);
+  EXPECT_NEAR(wheel(seven, "fear", "disgust"), 0.9511, 5e-5);
+  EXPECT_NEAR(wheel(seven, "fear", "sadness"), 0.0, 1e-12);
+  EXPECT_NEAR(wheel(seven, "neutral", "joy"), 0.1429, 5e-5);
+}
+
+TEST(Label, OnTheWheelARightAnswerIsWorthOne) {
+  EXPECT_EQ(wheel("joy, sad", "Joy.", "joy"), 1.0);
+  EXPECT_EQ(wheel("joy, sad", "happiness", "joy"), 1.0);
+  EXPECT_EQ(wheel("joy, sad", "glad", "joy", ", aliases: ekman"), 1.0);
+  EXPECT_EQ(wheel("joy, sad", "boredom", "joy"), 0.0);
+  EXPECT_EQ(wheel("joy, sad", "fear", "sad"), 0.0);  // none of the task's
+  EXPECT_EQ(wheel("joy, sad", "joy", "joy", ", region: answer"), 0.0);
+}
+
+// Sad is 72 degrees from frustrated and 162 from angry; weights 0.5 and 1.
+TEST(Label, OnTheWheelTheBestOfSeveralLabelsCounts) {
+  const std::string emotions = "sad, frustrated, angry, neutral";
+  EXPECT_NEAR(wheel(emotions, "sad", "[\"frustrated\",\"angry\"]"), 0.30902, 5e-6);
+  EXPECT_NEAR(
+      wheel(emotions, "sad", "[\"frustrated\",\"neutral\"]", ", class_weights: {frustrated: 0.5}"),
+      0.25, 1e-12);
+}
+
+TEST(Label, OnTheWheelAForeignGoldLabelFails) {
+  const Score score =
+      score_of("{type: label, column: label, distance: wheel, emotions: [joy, sad]}",
+               completion("joy", {{"label", "fear"}}));
+  EXPECT_EQ(score.status, Status::kFailed);
+  EXPECT_EQ(score.components.at(0).detail, "column 'label': got 'fear', want one of the emotions");
+}
+
 TEST(Label, RefusesWhatItCannotDo) {
   EXPECT_NE(config_error_of("{type: label, column: l, class_weights: inverse_frequency}")
                 .find("rewards.graph.class_weights: got inverse_frequency without counts"),
             std::string::npos);
   EXPECT_EQ(config_error_of("{type: label, column: l, distance: wheel}"),
-            "run.yaml:1: graph.distance: got 'wheel', want none; this version does not have "
-            "distances between labels yet");
+            "run.yaml:1: graph.emotions: got 0 emotions, want all labels of the task");
+  EXPECT_EQ(config_error_of("{type: label, column: l, emotions: [joy, sad]}"),
+            "run.yaml:1: graph.emotions: got emotions without distance: wheel, want both");
+  EXPECT_EQ(config_error_of("{type: label, column: l, distance: wheel, emotions: [happy, excited], "
+                            "aliases: ekman}"),
+            "rewards.graph.emotions, behind the aliases: got 'joy' beside another word for joy, "
+            "want one word for each emotion");
+  EXPECT_NE(config_error_of("{type: label, column: l, distance: vad}").find("none, wheel"),
+            std::string::npos);
   EXPECT_EQ(config_error_of("{type: label}"),
             "run.yaml:1: graph.column: got nothing, want the column of the gold label");
   EXPECT_EQ(config_error_of("{type: label, column: l, normalize: [lowr]}"),

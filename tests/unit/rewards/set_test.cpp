@@ -67,6 +67,24 @@ TEST(Set, ElementWeightsCountElements) {
   EXPECT_NEAR(value(", element_weights: {AU01: 3}", "AU1 AU4", "[\"AU1\",\"AU12\"]"), 0.75, 1e-12);
 }
 
+// Gold {joy, sadness}, named {joy, anger, fear}: precision 1/3, recall 1/2.
+TEST(GoldenNumbers, MappedSetF1) {
+  const std::string gold = "[\"happy\",\"sad\"]";
+  const std::string text = "Delighted and cheerful, then furious, scared.";
+  const std::string aliases = ", aliases: ekman";
+  EXPECT_NEAR(value(aliases + ", measure: precision", text, gold), 1.0 / 3.0, 1e-12);
+  EXPECT_NEAR(value(aliases + ", measure: recall", text, gold), 0.5, 1e-12);
+  EXPECT_NEAR(value(aliases, text, gold), 0.4, 1e-12);
+}
+
+TEST(Set, AliasesMapWhatAPatternOrAVocabularyFinds) {
+  const std::string aliases = ", aliases: {joy: [happy, glad], fear: scared}";
+  EXPECT_EQ(value(aliases + ", vocabulary: [happy, scared]", "glad, Scared", "[\"fear\"]"), 1.0);
+  EXPECT_EQ(value(aliases + ", pattern: \"#(\\\\w+)\"", "happy #glad", "[\"joy\"]"), 1.0);
+  EXPECT_NEAR(value(aliases + ", element_weights: {happy: 3}", "glad scared", "[\"joy\"]"),
+              2 * 0.75 / 1.75, 1e-12);
+}
+
 TEST(Set, RefusesWrongOptions) {
   EXPECT_EQ(config_error_of("{type: set, column: c, affine: [1]}"),
             "run.yaml:1: graph.affine: got [1], want [factor, offset]");

@@ -44,6 +44,21 @@ TEST_F(DifficultyTest, LengthCountsTokens) {
   EXPECT_THAT(difficulty(run_, "length"), ElementsAre(4, 3, 6, 7));  // with the end of sequence
 }
 
+// The first row is too long. One speaker alone: (0 + 1) / (1 + 1); two who shift
+// from joy to sad: (0.4 + 2) / (2 + 2).
+TEST_F(DifficultyTest, EmotionShiftsFollowTheRowsThatAreLeft) {
+  run_.add_dataset("d", {R"({"text": "abcdefghijkl", "labels": ["sad"], "speakers": [1]})",
+                         R"({"text": "a", "labels": ["joy", "sad"], "speakers": [1, 2]})",
+                         R"({"text": "b", "labels": ["sad"], "speakers": [1]})"});
+  const data::Mixture mixture = engine::mixture_of(run_.context, {"d"});
+  const auto examples = engine::encode_examples(run_.context, mixture, kShort, {});
+  EXPECT_THAT(
+      difficulty_of(run_.context, mixture, examples,
+                    {.difficulty = "emotion_shifts",
+                     .emotion_shifts = data::EmotionShiftConfig{.emotions = {"joy", "sad"}}}),
+      ElementsAre(0.6, 0.5));
+}
+
 TEST_F(DifficultyTest, AColumnWithoutANumberIsNamed) {
   const std::string message = data::message_of<DataError>([&] {
     difficulty(run_, "column:hard",
