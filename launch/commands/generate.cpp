@@ -54,7 +54,6 @@ int generate(const GenerateOptions& options) {
                                          model.text.chat_template),
       .ignore_stop = options.ignore_eos,
       .max_batch = options.batch};
-  const std::int64_t vocabulary = model.decoder->config().vocab_size;
   const std::int64_t room =
       model.decoder->config().max_position_embeddings - options.max_new_tokens;
   std::uint64_t index = 0;
@@ -63,7 +62,7 @@ int generate(const GenerateOptions& options) {
   transform_rows(options.input, options.output, chunk, [&](const std::vector<RowText>& rows) {
     std::vector<generation::Prompt> prompts;
     for (const RowText& row : rows) {
-      prompts.push_back({.ids = prompt_ids(model.text, row.row, vocabulary),
+      prompts.push_back({.ids = prompt_ids(model.text, row.row, model.decoder->config()),
                          .seed = derive_seed(options.seed, "generate", index++)});
       if (static_cast<std::int64_t>(prompts.back().ids.size()) > room) {
         data::fail_row(
