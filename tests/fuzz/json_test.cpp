@@ -216,6 +216,19 @@ TEST(Expressions, OfAnAdapterEnd) {
   }
 }
 
+TEST(Rules, OfATokenizerThatGrowTexts) {
+  Folder folder(Kind::kSingle);
+  const Json tokenizer = folder.read_json("model/tokenizer.json");
+  const Json twice = {{"type", "Replace"}, {"pattern", {{"String", "e"}}}, {"content", "ee"}};
+  const Json twice_all = {{"type", "Replace"}, {"pattern", {{"Regex", "."}}}, {"content", "ab"}};
+  Json changed = tokenizer;
+  changed["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(60, twice)}};
+  folder.expect_refused("model/tokenizer.json", changed.dump(), {"rows.jsonl:2", "(limit)"});
+  changed = tokenizer;
+  changed["decoder"] = {{"type", "Sequence"}, {"decoders", std::vector<Json>(60, twice_all)}};
+  folder.expect_refused("model/tokenizer.json", changed.dump(), {"(limit)"});
+}
+
 TEST(Templates, ThatDoNotEnd) {
   Folder folder(Kind::kSharded);
   const char* name = "model/chat_template.jinja";
