@@ -76,13 +76,15 @@ int generate(const GenerateOptions& options) {
     const auto start = std::chrono::steady_clock::now();
     const auto groups = generation::generate(*model.decoder, prompts, settings);
     done.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (const auto& group : groups) {
+    for (std::size_t i = 0; i < groups.size(); ++i) {
       Json completions = Json::array();
-      for (const auto& completion : group) {
-        completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+      for (const auto& completion : groups[i]) {
+        with_place(rows[i].row, [&] {
+          completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+        });
         done.tokens += completion.ids.size();
       }
-      done.completions += group.size();
+      done.completions += groups[i].size();
       fields.push_back({{"completions", completions.dump()}});
     }
     return fields;

@@ -233,8 +233,7 @@ TEST(Templates, ThatDoNotEnd) {
   Folder folder(Kind::kSharded);
   const char* name = "model/chat_template.jinja";
   for (const char* text :
-       {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{{ 'a' * 99999999999 }}",
+       {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "{{ 'a' * 99999999999 }}",
         "{{ messages[9].content }}{{ nothing.at.all }}", "{% for %}", "{{", "\xFF\xFE"}) {
     folder.expect_refused(name, text, {"chat_template.jinja"});
   }

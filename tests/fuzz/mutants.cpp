@@ -28,6 +28,7 @@ constexpr const char* kPieces =
     LIMBIC_SOURCE_DIR "/tests/parity/text/golden/sentencepiece_llama/tokenizer.model";
 constexpr std::int64_t kPieceCount = 756;
 constexpr std::int64_t kRank = 4, kHidden = 32, kInner = 64;
+constexpr std::size_t kRows = 3;
 constexpr double kLongestSeconds = 30.0;
 constexpr std::int64_t kMostKilobytes = 1 << 20;
 constexpr std::size_t kLongestLine = 2100;
@@ -105,11 +106,11 @@ Folder::Folder(Kind kind) {
   if (kind == Kind::kSentencePiece) write_sentencepiece();
   write_adapter();
   for (const std::string& name : names()) sound_.emplace_back(name, read(name));
-  const Json said = Json::array({{{"role", "user"}, {"content", "which colour?"}},
-                                 {{"role", "assistant"}, {"content", "red, or blue"}}});
-  write("rows.jsonl", R"({"ids": [5, 9, 200, 7, 31]})"
-                      "\n" +
-                          Json{{"messages", said}}.dump() + "\n");
+  const Json asked = {{"role", "user"}, {"content", "which colour, green?"}};
+  const Json replied = {{"role", "assistant"}, {"content", "red, or blue"}};
+  write("rows.jsonl", Json{{"ids", {5, 9, 200, 7, 31}}}.dump() + "\n" +
+                          Json{{"messages", Json::array({asked})}}.dump() + "\n" +
+                          Json{{"messages", Json::array({asked, replied})}}.dump() + "\n");
 }
 
 Folder::~Folder() {
@@ -230,13 +231,13 @@ std::string Folder::run_all(const std::string& what) const {
   const launch::Failure scored = on_model(launch::add_logprobs, {"logprobs"});
   if (scored.code != launch::kExitOk) complaint = complaint_of(scored);
   if (complaint.empty()) {
-    EXPECT_TRUE(has_logprobs(path("out.jsonl"), 2)) << what;
+    EXPECT_TRUE(has_logprobs(path("out.jsonl"), kRows)) << what;
     const launch::Failure generated =
         on_model(launch::add_generate, {"generate", "--max-new-tokens", "2", "--temperature", "0"});
     if (generated.code != launch::kExitOk) {
       complaint = complaint_of(generated);
     } else {
-      EXPECT_TRUE(has_completions(path("out.jsonl"), 2)) << what;
+      EXPECT_TRUE(has_completions(path("out.jsonl"), kRows)) << what;
     }
   }
   for (const char* target : {"peft", "vllm", "llamacpp"}) {

@@ -225,7 +225,7 @@ void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig&
 // as Gemma 3 wrote it in v4, where the layers with a window have a plain rope of their own base.
 void read_ropes(const JsonReader& config, ModelConfig& out) {
   const Json nothing = Json::object();
-  const JsonReader empty(nothing, "");
+  const JsonReader empty(nothing, config.where());
   const bool gemma3 = out.architecture == "Gemma3ForCausalLM";
   const double theta = config.positive_or("rope_theta", gemma3 ? 1e6 : 1e4);
   const double local = gemma3 ? config.positive_or("rope_local_base_freq", 1e4) : theta;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ class JsonReader {
   JsonReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
 
   const Json& json() const { return json_; }
+  const std::string& where() const { return where_; }
   bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
   // The key stands in the file, be it null.
   bool names(const char* key) const { return json_.contains(key); }
@@ -39,7 +41,11 @@ class JsonReader {
   double number_or(const char* key, double other) const {
     if (!has(key)) return other;
     if (!json_.at(key).is_number()) fail(key, json_.at(key).dump(), "a number");
-    return json_.at(key).get<double>();
+    const auto value = json_.at(key).get<double>();
+    if (!std::isfinite(static_cast<float>(value))) {
+      fail(key, json_.at(key).dump(), "a number that float32 can hold");
+    }
+    return value;
   }
   double positive(const char* key) const {
     if (!has(key)) fail(key, "nothing", "a number above 0");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <regex>
 
 #include "trainer/base/error.h"
@@ -12,6 +13,7 @@ namespace limbic::model {
 namespace {
 
 constexpr double kMaxRank = 4096;
+constexpr double kMaxAlpha = std::numeric_limits<float>::max();
 
 bool is_name(const std::string& target) {
   return std::ranges::all_of(target, [](unsigned char c) {
@@ -63,9 +65,10 @@ Pattern read_pattern(const JsonReader& config, const char* key, bool whole) {
   if (!config.has(key)) return out;
   for (const auto& [expression, value] : config.section(key).json().items()) {
     const bool good = whole ? value.is_number_integer() && value > 0 && value <= kMaxRank
-                            : value.is_number() && value > 0;
+                            : value.is_number() && value > 0 && value <= kMaxAlpha;
     if (!good) {
-      config.fail(key, value.dump(), whole ? "whole numbers from 1 to 4096" : "numbers above 0");
+      config.fail(key, value.dump(),
+                  whole ? "whole numbers from 1 to 4096" : "numbers above 0 that float32 can hold");
     }
     out.emplace_back(expression, value.get<double>());
   }
