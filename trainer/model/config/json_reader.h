@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,7 +43,7 @@ class JsonReader {
     if (!has(key)) return other;
     if (!json_.at(key).is_number()) fail(key, json_.at(key).dump(), "a number");
     const auto value = json_.at(key).get<double>();
-    if (!std::isfinite(static_cast<float>(value))) {
+    if (std::abs(value) > std::numeric_limits<float>::max()) {
       fail(key, json_.at(key).dump(), "a number that float32 can hold");
     }
     return value;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace limbic::model {
@@ -103,7 +104,7 @@ void check_angles(const JsonReader& section, const RopeConfig& rope, std::int64_
     }
   }
   for (const double value : values) {
-    if (std::isfinite(static_cast<float>(value))) continue;
+    if (std::abs(value) <= std::numeric_limits<float>::max()) continue;  // NaN is not
     section.fail("rope_theta",
                  fmt::format("{} with factors that make an angle of {}", rope.theta, value),
                  "a base and factors of finite angles");
