@@ -9,11 +9,28 @@
 
 namespace limbic::launch {
 
-Failure failure_of(const std::exception_ptr& error) {
-  const auto one_line = [](std::string text) {
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    return text;
+namespace {
+
+// What is quoted from a file may be of any length; both ends of a message say what it is about.
+constexpr std::size_t kLongestMessage = 2000;
+
+// Without line breaks, or anything else that a terminal would take for a command.
+std::string one_line(std::string text) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
+  std::replace_if(text.begin(), text.end(), is_control, ' ');
+  if (text.size() <= kLongestMessage) return text;
+  const auto is_inside = [&](std::size_t at) {  // a character of UTF-8
+    return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
   };
+  std::size_t head = kLongestMessage / 2, tail = text.size() - kLongestMessage / 2;
+  while (head > 0 && is_inside(head)) --head;
+  while (tail < text.size() && is_inside(tail)) ++tail;
+  return text.substr(0, head) + " ... " + text.substr(tail);
+}
+
+}  // namespace
+
+Failure failure_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const Interrupted& e) {

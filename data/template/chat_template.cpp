@@ -8,22 +8,11 @@
 #include "data/template/jinja/lexer.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace fs = std::filesystem;
 namespace {
-
-Json read_tokenizer_config(const fs::path& folder) {
-  const fs::path path = folder / "tokenizer_config.json";
-  if (!fs::exists(path)) return Json::object();
-  try {
-    Json config = Json::parse(read_file(path.string()));
-    if (config.is_object()) return config;
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: got no JSON: {}", path.string(), error.what()));
-  }
-  throw DataError(fmt::format("{}: got no JSON object", path.string()));
-}
 
 // bos_token, eos_token and their like: texts, or objects of an added token.
 Json special_tokens(const Json& config) {
@@ -106,12 +95,12 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
 ChatTemplate ChatTemplate::load(const std::string& folder, const std::string& override_file) {
   const fs::path path(folder);
-  const Json config = read_tokenizer_config(path);
+  const std::string file = (path / "tokenizer_config.json").string();
+  const Json config = is_named(file) ? read_json_object(file) : Json::object();
   const Json tokens = special_tokens(config);
   if (!override_file.empty()) return parse(read_file(override_file), override_file, tokens);
   const std::string own = (path / "chat_template.jinja").string();
-  if (fs::exists(own)) return parse(read_file(own), own, tokens);
-  const std::string file = (path / "tokenizer_config.json").string();
+  if (is_named(own)) return parse(read_regular_file(own), own, tokens);
   const std::string source = configured_template(config, file);
   if (!source.empty()) return parse(source, file + ": chat_template", tokens);
   auto impl = std::make_unique<Impl>();

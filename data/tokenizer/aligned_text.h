@@ -2,12 +2,16 @@
 // normalisation changes it.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "trainer/base/error.h"
 
 namespace limbic::data {
 
@@ -38,17 +42,28 @@ struct AlignedText {
   }
 };
 
+// The most bytes that the rules of a tokenizer may make of so many: a few of somebody else's could
+// make a text endless.
+constexpr std::size_t most_bytes_of(std::size_t bytes) { return 100 * bytes + 10'000; }
+
+[[noreturn]] inline void refuse_growth(std::size_t limit) {
+  throw DataError(fmt::format(
+      "tokenizer: got rules that make a text of more than {} bytes, want less (limit)", limit));
+}
+
 // Owns a changed text. `tracked` = false leaves `origin` empty: then only the text counts.
 struct TextBuffer {
   std::string text;
   std::vector<ByteRange> origin;
+  std::size_t limit = std::string::npos;  // of bytes
 
   void clear() {
     text.clear();
     origin.clear();
   }
-  // Appends `piece`, every byte of which comes from `from`.
+  // Appends `piece`, every byte of which comes from `from`. Throws DataError beyond the limit.
   void append(std::string_view piece, ByteRange from, bool tracked) {
+    if (text.size() + piece.size() > limit) refuse_growth(limit);
     text += piece;
     if (tracked) origin.resize(origin.size() + piece.size(), from);
   }

@@ -129,6 +129,7 @@ AlignedText Normalizer::apply(const AlignedText& text, bool tracked, TextBuffer 
     if (unchanged(step, current.text)) continue;
     TextBuffer& out = buffers[target];
     out.clear();
+    out.limit = most_bytes_of(text.text.size());
     run(step, current, tracked, out, workspace);
     current = out.view(tracked);
     target = 1 - target;

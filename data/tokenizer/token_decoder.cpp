@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "data/tokenizer/aligned_text.h"
 #include "data/tokenizer/bpe/byte_level.h"
 #include "data/tokenizer/utf8.h"
 
@@ -80,16 +81,23 @@ void unmark_spaces(const Metaspace& spaces, std::vector<std::string>& tokens) {
   }
 }
 
-void replace(std::string& token, const Regex& pattern, const std::string& content,
-             RegexWorkspace& workspace) {
-  RegexMatches matches(pattern, token, workspace);
-  std::string out;
-  std::size_t done = 0;
-  while (matches.next()) {
-    out += token.substr(done, matches.begin() - done) + content;
-    done = matches.end();
+// In tokens of at most `limit` bytes together.
+void replace(std::vector<std::string>& tokens, const Regex& pattern, const std::string& content,
+             std::size_t limit) {
+  RegexWorkspace workspace;
+  std::size_t size = 0;
+  for (std::string& token : tokens) {
+    RegexMatches matches(pattern, token, workspace);
+    std::string out;
+    std::size_t done = 0;
+    while (matches.next()) {
+      out += token.substr(done, matches.begin() - done) + content;
+      done = matches.end();
+      if (size + out.size() > limit) refuse_growth(limit);
+    }
+    token = out + token.substr(done);
+    size += token.size();
   }
-  token = out + token.substr(done);
 }
 
 }  // namespace
@@ -148,7 +156,7 @@ bool TokenDecoder::waits_for_more(const std::string& last) const {
   });
 }
 
-void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens) {
+void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens, std::size_t limit) {
   if (std::holds_alternative<ByteLevel>(step)) {
     std::string bytes;
     for (const std::string& token : tokens) bytes += bytes_of_token(token);
@@ -158,8 +166,7 @@ void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens) {
   } else if (std::holds_alternative<Fuse>(step)) {
     tokens.assign(1, join(tokens, ""));
   } else if (const auto* rule = std::get_if<Replace>(&step)) {
-    RegexWorkspace workspace;
-    for (std::string& token : tokens) replace(token, rule->pattern, rule->content, workspace);
+    replace(tokens, rule->pattern, rule->content, limit);
   } else if (const auto* spaces = std::get_if<Metaspace>(&step)) {
     unmark_spaces(*spaces, tokens);
   } else {
@@ -170,7 +177,9 @@ void TokenDecoder::run(const Step& step, std::vector<std::string>& tokens) {
 
 std::string TokenDecoder::decode(std::vector<std::string> spellings) const {
   if (join_with_spaces_) return join(spellings, " ");
-  for (const Step& step : steps_) run(step, spellings);
+  std::size_t bytes = 0;
+  for (const std::string& spelling : spellings) bytes += spelling.size();
+  for (const Step& step : steps_) run(step, spellings, most_bytes_of(bytes));
   return join(spellings, "");
 }
 

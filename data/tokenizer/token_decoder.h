@@ -23,7 +23,8 @@ class TokenDecoder {
   // True while the text of a row that ends with this token can still change when more tokens come.
   bool waits_for_more(const std::string& last) const;
 
-  // The text of a row of tokens; ill-formed bytes become U+FFFD.
+  // The text of a row of tokens; ill-formed bytes become U+FFFD. Throws DataError when the rules
+  // make it many times longer.
   std::string decode(std::vector<std::string> spellings) const;
 
  private:
@@ -42,7 +43,7 @@ class TokenDecoder {
   using Step = std::variant<ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace>;
 
   void add(const Part& part);
-  static void run(const Step& step, std::vector<std::string>& tokens);
+  static void run(const Step& step, std::vector<std::string>& tokens, std::size_t limit);
 
   bool join_with_spaces_ = false;
   std::vector<Step> steps_;

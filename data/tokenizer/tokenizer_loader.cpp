@@ -6,20 +6,13 @@
 #include "data/tokenizer/sentencepiece/sentencepiece_loader.h"
 #include "data/tokenizer/tokenizer_parts.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace {
 
 constexpr std::string_view kPostProcessors[] = {"TemplateProcessing", "ByteLevel", "Sequence",
                                                 "BertProcessing", "RobertaProcessing"};
-
-nlohmann::json read_json(const std::string& path) {
-  try {
-    return nlohmann::json::parse(read_file(path));
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: got no valid JSON: {}", path, error.what()));
-  }
-}
 
 std::vector<AddedToken> read_added_tokens(const Part& list) {
   std::vector<AddedToken> tokens;
@@ -58,19 +51,6 @@ std::optional<std::int32_t> named_token(const Tokenizer::Parts& parts, const std
                                 content->dump()));
   }
   return found->second;
-}
-
-Json read_config(const std::string& path) {
-  if (!std::filesystem::exists(path)) return Json::object();
-  try {
-    Json config = Json::parse(read_file(path));
-    if (!config.is_object()) {
-      throw DataError(path + ": got no object, want the tokenizer's settings");
-    }
-    return config;
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: got no valid JSON: {}", path, error.what()));
-  }
 }
 
 std::string normalized_spelling(const Normalizer& normalizer, const std::string& content) {
@@ -116,7 +96,7 @@ void check_post_processor(const Part& part) {
 }
 
 void load_json(const std::string& path, Tokenizer::Parts& parts) {
-  const nlohmann::json json = read_json(path);
+  const nlohmann::json json = parse_sorted_json(read_regular_file(path), path);
   const Part root(json, path);
   if (!json.is_object()) root.fail("got no object, want a tokenizer");
   parts.normalizer = Normalizer::parse(root["normalizer"]);
@@ -142,10 +122,10 @@ Tokenizer Tokenizer::load(const std::string& folder) {
   const std::string model = (place / "tokenizer.model").string();
   const std::string config = (place / "tokenizer_config.json").string();
   auto parts = std::make_unique<Parts>();
-  parts->config = read_config(config);
-  if (std::filesystem::exists(json)) {
+  parts->config = is_named(config) ? read_json_object(config) : Json::object();
+  if (is_named(json)) {
     load_json(json, *parts);
-  } else if (std::filesystem::exists(model)) {
+  } else if (is_named(model)) {
     load_sentencepiece(model, *parts);
   } else {
     throw DataError(

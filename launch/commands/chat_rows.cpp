@@ -48,8 +48,8 @@ data::EncodedChat encode_messages(const Text& text, const data::Row& row,
 }
 
 std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
-                                     std::int64_t vocabulary) {
-  if (data::find_column(row, "ids") != nullptr) return ids_of(row, vocabulary);
+                                     const model::ModelConfig& model) {
+  if (data::find_column(row, "ids") != nullptr) return ids_of(row, model.vocab_size);
   std::vector<std::int32_t> ids;
   with_place(row, [&] {
     if (data::find_column(row, "messages") != nullptr) {
@@ -63,6 +63,7 @@ std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
     }
     ids = text.tokenizer.encode(prompt.get_ref<const std::string&>());
   });
+  with_place(row, [&] { model.check_tokens(ids); });
   if (ids.empty()) data::fail_row(row, "got an empty prompt, want at least one token");
   return ids;
 }

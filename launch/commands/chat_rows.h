@@ -17,8 +17,8 @@ data::EncodedChat encode_messages(const Text& text, const data::Row& row,
                                   bool default_generation_prompt);
 
 // What is to be continued: ids, messages (with the generation prompt), a prompt string (a user
-// message when there is a chat template, else plain text).
+// message when there is a chat template, else plain text). Only tokens that the model has.
 std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
-                                     std::int64_t vocabulary);
+                                     const model::ModelConfig& model);
 
 }  // namespace limbic::launch

@@ -54,7 +54,6 @@ int generate(const GenerateOptions& options) {
                                          model.text.chat_template),
       .ignore_stop = options.ignore_eos,
       .max_batch = options.batch};
-  const std::int64_t vocabulary = model.decoder->config().vocab_size;
   const std::int64_t room =
       model.decoder->config().max_position_embeddings - options.max_new_tokens;
   std::uint64_t index = 0;
@@ -63,7 +62,7 @@ int generate(const GenerateOptions& options) {
   transform_rows(options.input, options.output, chunk, [&](const std::vector<RowText>& rows) {
     std::vector<generation::Prompt> prompts;
     for (const RowText& row : rows) {
-      prompts.push_back({.ids = prompt_ids(model.text, row.row, vocabulary),
+      prompts.push_back({.ids = prompt_ids(model.text, row.row, model.decoder->config()),
                          .seed = derive_seed(options.seed, "generate", index++)});
       if (static_cast<std::int64_t>(prompts.back().ids.size()) > room) {
         data::fail_row(
@@ -77,13 +76,15 @@ int generate(const GenerateOptions& options) {
     const auto start = std::chrono::steady_clock::now();
     const auto groups = generation::generate(*model.decoder, prompts, settings);
     done.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (const auto& group : groups) {
+    for (std::size_t i = 0; i < groups.size(); ++i) {
       Json completions = Json::array();
-      for (const auto& completion : group) {
-        completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+      for (const auto& completion : groups[i]) {
+        with_place(rows[i].row, [&] {
+          completions.push_back(completion_json(model, completion, options.temperature == 0.0));
+        });
         done.tokens += completion.ids.size();
       }
-      done.completions += group.size();
+      done.completions += groups[i].size();
       fields.push_back({{"completions", completions.dump()}});
     }
     return fields;

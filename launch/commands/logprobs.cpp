@@ -1,4 +1,7 @@
 // `limbic logprobs`: token log-probabilities of given sequences.
+#include <algorithm>
+#include <cmath>
+
 #include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/row_files.h"
@@ -18,13 +21,15 @@ struct LogprobsOptions {
 std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<RowText>& rows) {
   const at::NoGradGuard no_grad;
   std::vector<data::Example> documents;
-  const std::int64_t vocabulary = model.decoder->config().vocab_size;
-  const std::int64_t positions = model.decoder->config().max_position_embeddings;
+  const model::ModelConfig& config = model.decoder->config();
+  const std::int64_t positions = config.max_position_embeddings;
   for (const RowText& row : rows) {
     data::Example document;
     document.ids = data::find_column(row.row, "ids") != nullptr
-                       ? ids_of(row.row, vocabulary)
+                       ? ids_of(row.row, config.vocab_size)
                        : encode_messages(model.text, row.row, false).ids;
+    if (document.ids.empty()) data::fail_row(row.row, "got no token, want at least one");
+    with_place(row.row, [&] { config.check_tokens(document.ids); });
     if (static_cast<std::int64_t>(document.ids.size()) > positions) {
       data::fail_row(row.row, fmt::format("got {} tokens, want at most the model's {} positions",
                                           document.ids.size(), positions));
@@ -42,8 +47,14 @@ std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<Ro
   }
   std::vector<NewFields> fields;
   auto next = values.begin();
-  for (const data::Example& document : documents) {
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    const data::Example& document = documents[i];
     const auto end = next + static_cast<std::ptrdiff_t>(document.ids.size()) - 1;
+    if (!std::all_of(next, end, [](float value) { return std::isfinite(value); })) {
+      data::fail_row(rows[i].row,
+                     "got log-probabilities that are not finite, want numbers; are the weights or "
+                     "the config of the model damaged?");
+    }
     fields.push_back({{"ids", Json(document.ids).dump()},
                       {"logprobs", Json(std::vector<float>(next, end)).dump()}});
     next = end;

@@ -3,10 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <thread>
 
 #include "trainer/base/error.h"
+#include "trainer/base/file.h"
 #include "trainer/model/lora.h"
 
 namespace limbic::launch {
@@ -31,7 +31,7 @@ void set_threads(std::int64_t wanted) {
 }
 
 Text load_text(const std::string& folder, const std::string& chat_template) {
-  if (!std::filesystem::is_directory(folder)) {
+  if (!is_folder(folder)) {
     throw DataError(
         fmt::format("{}: got no such folder, want a Hugging Face model folder", folder));
   }

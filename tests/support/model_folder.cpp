@@ -74,7 +74,7 @@ Json tiny_config() {
           {"torch_dtype", "float32"}};
 }
 
-std::vector<FileTensor> tiny_weights(std::uint64_t seed) {
+std::vector<FileTensor> tiny_weights(std::uint64_t seed, std::int64_t vocabulary) {
   std::mt19937_64 random(seed);
   std::vector<FileTensor> tensors;
   const auto matrix = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
@@ -88,7 +88,6 @@ std::vector<FileTensor> tiny_weights(std::uint64_t seed) {
   const auto norm = [&](const std::string& name) {
     tensors.push_back({name, {kHidden}, std::vector<float>(kHidden, 1.0F)});
   };
-  const std::int64_t vocabulary = tiny_config().at("vocab_size");
   matrix("model.embed_tokens.weight", vocabulary, kHidden);
   for (std::int64_t layer = 0; layer < kLayers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";

@@ -19,8 +19,9 @@ void write_tensors(const std::string& path, const std::vector<FileTensor>& tenso
 
 // A Llama with 2 layers of 32, 4 query and 2 key heads, 256 positions, for the tokenizer below.
 Json tiny_config();
-// Its weights, uniform in +-0.15 (norms 1), the same for the same seed.
-std::vector<FileTensor> tiny_weights(std::uint64_t seed = 1);
+// Its weights for a vocabulary, uniform in +-0.15 (norms 1), the same for the same seed.
+std::vector<FileTensor> tiny_weights(std::uint64_t seed = 1,
+                                     std::int64_t vocabulary = tiny_config().at("vocab_size"));
 
 // config.json, model.safetensors, the byte-level tokenizer of the template tests and a ChatML
 // template whose end of turn <|im_end|> is the end-of-sequence token.

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +20,8 @@ namespace limbic {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 30;
+
 [[noreturn]] void fail(const std::string& path, const char* what) {
   throw DataError(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
 }
@@ -28,6 +32,18 @@ void sync_folder(const fs::path& folder) {
   ::fsync(descriptor);
   ::close(descriptor);
 }
+
+// A descriptor that is closed at the end; opening does not wait for the other end of a pipe.
+struct Opened {
+  explicit Opened(const std::string& path)
+      : descriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {}
+  ~Opened() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+  int descriptor;
+};
 
 class Digest {
  public:
@@ -58,6 +74,43 @@ std::string read_file(const std::string& path) {
   std::string content((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
   if (stream.bad()) fail(path, "cannot read");
   return content;
+}
+
+std::string read_regular_file(const std::string& path) {
+  const Opened file(path);
+  struct stat status {};
+  if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0) {
+    throw DataError(
+        fmt::format("{}: got no readable file ({}); check the path", path, std::strerror(errno)));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw DataError(fmt::format("{}: got a folder, pipe or device, want a file", path));
+  }
+  if (status.st_size > kMaxFileBytes) {
+    throw DataError(fmt::format("{}: got a file of {} bytes, want at most {}", path, status.st_size,
+                                kMaxFileBytes));
+  }
+  std::string content(static_cast<std::size_t>(status.st_size), '\0');
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t count = ::read(file.descriptor, content.data() + done, content.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, "cannot read");
+    if (count == 0) break;  // it has become shorter meanwhile
+    done += static_cast<std::size_t>(count);
+  }
+  content.resize(done);
+  return content;
+}
+
+bool is_named(const std::string& path) {
+  std::error_code error;
+  return fs::symlink_status(path, error).type() != fs::file_type::not_found;
+}
+
+bool is_folder(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
 }
 
 void write_file_atomically(const std::string& path, std::string_view content) {

@@ -39,6 +39,7 @@ std::vector<std::int64_t> predecessors(const data::PackedBatch& batch) {
 TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
                            const model::ForwardOptions& options,
                            const model::ScoreOptions& wanted) {
+  decoder.config().check_tokens(batch.tokens);
   std::vector<std::int32_t> targets;
   std::vector<std::int64_t> sources;
   const std::vector<std::int64_t> before = predecessors(batch);

@@ -16,7 +16,8 @@ struct TargetScores {
   at::Tensor targets;         // [loss_tokens] int32
 };
 // Scores of the tokens with loss_mask 1, in order. Token t is predicted from t - 1.
-// Requires: the first token of no sequence is a target.
+// Requires: the first token of no sequence is a target. Throws DataError for tokens that the model
+// does not have.
 TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
                            const model::ForwardOptions& options,
                            const model::ScoreOptions& wanted = {});

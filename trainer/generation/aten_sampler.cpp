@@ -97,7 +97,7 @@ std::vector<Draw> sample_rows_with_aten(const at::Tensor& logits, const Sampling
     for (std::int64_t row = 0; row < out.size(0); ++row) {
       const double logprob = values[row][1];
       if (std::isnan(logprob))
-        throw DataError("generation: got logits that are not a number; are the weights damaged?");
+        throw DataError("generation: got logits that are not finite; are the weights damaged?");
       check(logprob > -INFINITY, "every token is banned");
       draws.push_back({static_cast<std::int32_t>(values[row][0]), static_cast<float>(logprob),
                        static_cast<float>(values[row][2])});

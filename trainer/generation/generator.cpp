@@ -9,7 +9,7 @@
 namespace limbic::generation {
 namespace {
 
-void check_lengths(const model::ModelConfig& model, const std::vector<Prompt>& prompts,
+void check_prompts(const model::ModelConfig& model, const std::vector<Prompt>& prompts,
                    const GenerationConfig& config) {
   for (const Prompt& prompt : prompts) {
     const auto length = static_cast<std::int64_t>(prompt.ids.size());
@@ -21,6 +21,7 @@ void check_lengths(const model::ModelConfig& model, const std::vector<Prompt>& p
                       length, config.max_new_tokens, model.max_position_embeddings));
     }
     model.check_continuation(length, length + config.max_new_tokens);
+    model.check_tokens(prompt.ids);
   }
 }
 
@@ -129,7 +130,7 @@ std::vector<std::vector<Completion>> generate(const model::Decoder& decoder,
                                               const GenerationConfig& config,
                                               const TokenSink& sink) {
   check(config.group >= 1 && config.max_new_tokens >= 1, "generation config");
-  check_lengths(decoder.config(), prompts, config);
+  check_prompts(decoder.config(), prompts, config);
   std::vector<std::vector<Completion>> out(
       prompts.size(), std::vector<Completion>(static_cast<std::size_t>(config.group)));
   const auto wave =

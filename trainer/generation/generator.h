@@ -39,7 +39,8 @@ struct Completion {
 using TokenSink = std::function<bool(std::size_t prompt, std::size_t index, std::int32_t token)>;
 
 // One list of `group` completions per prompt, in order. Throws DataError when a prompt plus
-// max_new_tokens exceeds the model's positions or its sliding window.
+// max_new_tokens exceeds the model's positions or its sliding window, or has tokens that the model
+// does not have.
 std::vector<std::vector<Completion>> generate(const model::Decoder& decoder,
                                               const std::vector<Prompt>& prompts,
                                               const GenerationConfig& config,

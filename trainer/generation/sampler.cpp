@@ -131,7 +131,7 @@ std::vector<Draw> sample_rows(const at::Tensor& logits, const SamplingConfig& co
       const float* values = wide.data_ptr<float>() + row * vocabulary;
       kernels::RowStats stats;
       kernels::kernels().f32.row_stats(values, nullptr, &stats, 0, 1, vocabulary);
-      if (std::isnan(stats.log_sum_exp)) {
+      if (!std::isfinite(stats.log_sum_exp)) {
         broken = true;
         return;
       }
@@ -145,7 +145,7 @@ std::vector<Draw> sample_rows(const at::Tensor& logits, const SamplingConfig& co
     }
   });
   if (broken)
-    throw DataError("generation: got logits that are not a number; are the weights damaged?");
+    throw DataError("generation: got logits that are not finite; are the weights damaged?");
   return draws;
 }
 

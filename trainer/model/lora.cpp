@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <set>
 
 #include "trainer/base/error.h"
@@ -204,10 +203,10 @@ void attach_lora(Decoder& decoder, const LoraConfig& config, std::uint64_t seed,
 
 LoraConfig load_adapter(Decoder& decoder, const std::string& folder, bool trained) {
   at::NoGradGuard no_grad;
-  if (!std::filesystem::exists(folder + "/adapter_config.json")) {
+  const std::string config_path = folder + "/adapter_config.json";
+  if (!is_named(config_path)) {
     throw DataError(fmt::format("{}: got no adapter_config.json, want a PEFT folder", folder));
   }
-  const std::string config_path = folder + "/adapter_config.json";
   const LoraConfig config = read_adapter_config(config_path);
   mark_targets<DataError>(decoder, config, config_path + ": ");
   replace_modules<DataError>(decoder, config, config_path + ": ", trained);
@@ -220,13 +219,7 @@ LoraConfig load_adapter(Decoder& decoder, const std::string& folder, bool traine
       throw DataError(fmt::format("{}: got no tensor '{}', want one of shape {}", path, name,
                                   fmt::join(target.sizes(), " x ")));
     }
-    const at::Tensor tensor = file.tensor(name);
-    if (tensor.sizes() != target.sizes()) {
-      throw DataError(fmt::format("{}: {}: got shape {}, want {}", path, name,
-                                  fmt::join(tensor.sizes(), " x "),
-                                  fmt::join(target.sizes(), " x ")));
-    }
-    target.copy_(tensor);
+    copy_tensor(std::move(target), file.tensor(name), path, name);
   };
   for_each_adapter(decoder, &Adapter::a, &Adapter::b,
                    [&](Linear&, const LinearPart& part, at::Tensor a, at::Tensor b) {

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <cstdint>
 
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 #include "trainer/model/config/families.h"
 #include "trainer/model/config/json_reader.h"
 
@@ -18,7 +20,9 @@ void read_token_ids(const Json& json, const std::string& where, std::vector<std:
   const Json& value = json.at("eos_token_id");
   const Json list = value.is_array() ? value : Json::array({value});
   for (const Json& item : list) {
-    if (!item.is_number_integer()) {
+    const bool fits = item.is_number_integer() && item.get<std::int64_t>() <= INT32_MAX &&
+                      item.get<std::int64_t>() >= INT32_MIN;
+    if (!fits) {
       throw DataError(fmt::format("{}: eos_token_id: got {}, want a token id or a list of them",
                                   where, value.dump()));
     }
@@ -26,31 +30,21 @@ void read_token_ids(const Json& json, const std::string& where, std::vector<std:
   }
 }
 
-Json parse_file(const std::string& path) {
-  try {
-    Json json = Json::parse(read_file(path));
-    if (!json.is_object()) throw DataError(path + ": got no JSON object, want one");
-    return json;
-  } catch (const Json::parse_error& error) {
-    throw DataError(fmt::format("{}: got broken JSON ({}), want an object", path, error.what()));
-  }
-}
-
 }  // namespace
 
 ModelConfig ModelConfig::load(const std::string& folder) {
-  namespace fs = std::filesystem;
-  if (!fs::is_directory(folder)) {
+  if (!is_folder(folder)) {
     throw DataError(
         fmt::format("{}: got no such folder, want a Hugging Face model folder with "
                     "config.json, model.safetensors and tokenizer.json",
                     folder));
   }
   const std::string path = folder + "/config.json";
-  ModelConfig config = parse(parse_file(path), path);
+  ModelConfig config = parse(read_json_object(path), path);
   const std::string generation = folder + "/generation_config.json";
-  if (fs::exists(generation))
-    read_token_ids(parse_file(generation), generation, config.eos_token_ids);
+  if (is_named(generation)) {
+    read_token_ids(read_json_object(generation), generation, config.eos_token_ids);
+  }
   return config;
 }
 
@@ -68,6 +62,16 @@ ModelConfig ModelConfig::parse(const Json& json, const std::string& where) {
   read_family(config, out);
   read_token_ids(json, where, out.eos_token_ids);
   return out;
+}
+
+void ModelConfig::check_tokens(std::span<const std::int32_t> tokens) const {
+  const auto foreign = std::ranges::find_if(
+      tokens, [&](std::int32_t token) { return token < 0 || token >= vocab_size; });
+  if (foreign == tokens.end()) return;
+  throw DataError(
+      fmt::format("got the token id {}, want ids below the model's vocab_size {}; do the tokenizer "
+                  "and the model belong together?",
+                  *foreign, vocab_size));
 }
 
 void ModelConfig::check_continuation(std::int64_t first, std::int64_t length) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ struct ModelConfig {
   static ModelConfig load(const std::string& folder);
   // `where` names the source in messages.
   static ModelConfig parse(const Json& config, const std::string& where);
+
+  // Throws DataError when the model has no such token: some tokenizers know more than their model.
+  void check_tokens(std::span<const std::int32_t> tokens) const;
 
   // Longrope turns the keys of longer sequences by other angles. Throws DataError when a sequence
   // of `length` tokens continues one of `first` across that boundary: the keys of both would not go

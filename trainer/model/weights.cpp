@@ -2,6 +2,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
 #include "trainer/tensor/safetensors.h"
@@ -97,6 +100,20 @@ bool is_plain_float(at::ScalarType type) {
   return type == at::kDouble || type == at::kFloat || type == at::kHalf || type == at::kBFloat16;
 }
 
+void check_fits(const at::Tensor& tensor, at::IntArrayRef shape, const std::string& file,
+                const std::string& name) {
+  if (tensor.sizes() != shape) {
+    throw DataError(fmt::format("{}: {}: got shape {}, want {}", file, name,
+                                shape_text(tensor.sizes()), shape_text(shape)));
+  }
+  if (!is_plain_float(tensor.scalar_type())) {
+    throw DataError(
+        fmt::format("{}: {}: got {} values, want floating point of 16 bits or more; limbic reads "
+                    "no quantized weights",
+                    file, name, c10::toString(tensor.scalar_type())));
+  }
+}
+
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
   return name.ends_with(".rotary_emb.inv_freq") ||
          (config.tie_word_embeddings && name == "lm_head.weight");
@@ -158,6 +175,19 @@ std::vector<WeightSlot> weight_slots(Decoder& decoder) {
   return std::move(list.slots);
 }
 
+void copy_tensor(at::Tensor place, const at::Tensor& tensor, const std::string& file,
+                 const std::string& name) {
+  check_fits(tensor, place.sizes(), file, name);
+  place.copy_(tensor);
+  const auto [least, most] = at::aminmax(place);  // of NaN, NaN
+  if (!std::isfinite(least.item<double>()) || !std::isfinite(most.item<double>())) {
+    throw DataError(
+        fmt::format("{}: {}: got values that are not finite in {}, want numbers; is "
+                    "the file damaged?",
+                    file, name, c10::toString(place.scalar_type())));
+  }
+}
+
 void load_weights(Decoder& decoder, const std::string& folder, WeightUse use) {
   at::NoGradGuard no_grad;
   const SafetensorsFolder file = SafetensorsFolder::open(folder);
@@ -178,17 +208,8 @@ void load_weights(Decoder& decoder, const std::string& folder, WeightUse use) {
                                   shape_text(slot.shape)));
     }
     const at::Tensor tensor = file.tensor(slot.name);
-    if (tensor.sizes() != at::IntArrayRef(slot.shape)) {
-      throw DataError(fmt::format("{}: {}: got shape {}, want {}", folder, slot.name,
-                                  shape_text(tensor.sizes()), shape_text(slot.shape)));
-    }
-    if (!is_plain_float(tensor.scalar_type())) {
-      throw DataError(
-          fmt::format("{}: {}: got {} values, want floating point of 16 bits or more; "
-                      "limbic reads no quantized weights",
-                      folder, slot.name, c10::toString(tensor.scalar_type())));
-    }
-    storage.target(slot).copy_(tensor);
+    check_fits(tensor, slot.shape, folder, slot.name);  // before there is memory for it
+    copy_tensor(storage.target(slot), tensor, folder, slot.name);
   }
   storage.finish(slots);
 }

@@ -25,8 +25,13 @@ struct WeightSlot {
 // Every tensor of the model in a fixed order.
 std::vector<WeightSlot> weight_slots(Decoder& decoder);
 
+// Copies a tensor of `file` into its place. Throws DataError naming file and tensor: another shape,
+// anything but plain floating point, values that are not finite (or not in the type of the place).
+void copy_tensor(at::Tensor place, const at::Tensor& tensor, const std::string& file,
+                 const std::string& name);
+
 // Fills a fresh decoder from a folder's safetensors. Throws DataError naming file and tensor:
-// missing, foreign or wrongly shaped tensors.
+// missing and foreign tensors, and those that `copy_tensor` refuses.
 void load_weights(Decoder& decoder, const std::string& folder, WeightUse use);
 
 // Normal(0, initializer_range), norms that multiply by 1, biases 0; every tensor has its own random

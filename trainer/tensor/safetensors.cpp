@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
+#include <limits>
 #include <set>
+#include <string_view>
 
 #include "trainer/base/error.h"
 #include "trainer/base/fields.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic {
 namespace {
@@ -56,11 +58,15 @@ constexpr const char* kIndex = "index of safetensors files";
   throw DataError(fmt::format("{}: got a broken {} ({}), want an intact one", path, kind, what));
 }
 
+// Keys are sorted: there may be hundreds of thousands.
+using Table = nlohmann::json;
+
 // Refuses duplicate keys, which plain parsing would merge silently.
-Json parse_strictly(const std::string& path, const char* begin, std::uint64_t size,
-                    const char* kind) {
+Table parse_strictly(const std::string& path, const char* begin, std::uint64_t size,
+                     const char* kind) {
+  check_json_bounds({begin, size}, path, std::numeric_limits<std::size_t>::max());
   std::vector<std::set<std::string>> keys;
-  const auto callback = [&](int, nlohmann::json::parse_event_t event, Json& parsed) {
+  const auto callback = [&](int, nlohmann::json::parse_event_t event, Table& parsed) {
     using Event = nlohmann::json::parse_event_t;
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
@@ -69,18 +75,16 @@ Json parse_strictly(const std::string& path, const char* begin, std::uint64_t si
     }
     return true;
   };
-  // The parser takes a zero for the end and would not see what stands behind it.
-  if (std::memchr(begin, 0, size) != nullptr) broken(path, "a zero byte, which no JSON has", kind);
   try {
-    Json json = Json::parse(begin, begin + size, callback);
+    Table json = Table::parse(begin, begin + size, callback);
     if (!json.is_object()) broken(path, "no JSON object where one belongs", kind);
     return json;
-  } catch (const Json::exception& error) {
+  } catch (const Table::exception& error) {
     broken(path, fmt::format("no JSON where an object belongs: {}", error.what()), kind);
   }
 }
 
-std::uint64_t unsigned_of(const std::string& path, const std::string& name, const Json& value) {
+std::uint64_t unsigned_of(const std::string& path, const std::string& name, const Table& value) {
   if (!value.is_number_unsigned()) {
     broken(path, fmt::format("tensor '{}' has {} where a number of at least 0 belongs", name,
                              value.dump()));
@@ -94,7 +98,7 @@ struct ParsedEntry {
   std::uint64_t begin, end;
 };
 
-ParsedEntry parse_entry(const std::string& path, const std::string& name, const Json& value) {
+ParsedEntry parse_entry(const std::string& path, const std::string& name, const Table& value) {
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
       !value.contains("data_offsets") || value.size() != 3 || !value["dtype"].is_string() ||
       !value["shape"].is_array() || !value["data_offsets"].is_array() ||
@@ -111,7 +115,7 @@ ParsedEntry parse_entry(const std::string& path, const std::string& name, const 
   entry.type = known->type;
   std::uint64_t bytes_needed = c10::elementSize(entry.type);
   std::uint64_t stride = 1;
-  for (const Json& dimension : value["shape"]) {
+  for (const Table& dimension : value["shape"]) {
     const std::uint64_t extent = unsigned_of(path, name, dimension);
     // An extent of 0 must not hide others that no tensor could have.
     if (__builtin_mul_overflow(bytes_needed, extent, &bytes_needed) ||
@@ -141,7 +145,8 @@ struct SafetensorsFile::Mapping {
 };
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without waiting for the other end, should it be a pipe.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   struct stat status {};
   if (descriptor < 0 || ::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     if (descriptor >= 0) ::close(descriptor);
@@ -171,7 +176,7 @@ void SafetensorsFile::read_header(const std::string& path) {
     broken(path, fmt::format("a header of {} bytes in a file of {}", length, mapping_->size));
   }
   data_offset_ = 8 + length;
-  const Json header = parse_strictly(path, bytes + 8, length, kFile);
+  const Table header = parse_strictly(path, bytes + 8, length, kFile);
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       if (!value.is_object()) broken(path, "__metadata__ is no object");
@@ -227,25 +232,24 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
 }
 
 SafetensorsFolder SafetensorsFolder::open(const std::string& folder) {
-  namespace fs = std::filesystem;
   SafetensorsFolder out;
   out.folder_ = folder;
   const std::string single = folder + "/model.safetensors";
   const std::string index = folder + "/model.safetensors.index.json";
-  if (fs::exists(single)) {
+  if (is_named(single)) {
     out.files_.push_back(SafetensorsFile::open(single));
     for (const std::string& name : out.files_[0].names()) out.file_of_[name] = 0;
     out.names_ = out.files_[0].names();
     return out;
   }
-  if (!fs::exists(index)) {
+  if (!is_named(index)) {
     throw DataError(
         fmt::format("{}: got no weights, want model.safetensors or "
                     "model.safetensors.index.json with its shards",
                     folder));
   }
-  const std::string text = read_file(index);
-  const Json json = parse_strictly(index, text.data(), text.size(), kIndex);
+  const std::string text = read_regular_file(index);
+  const Table json = parse_strictly(index, text.data(), text.size(), kIndex);
   if (!json.contains("weight_map") || !json["weight_map"].is_object()) {
     throw DataError(
         fmt::format("{}: got no weight_map, want tensor names with their files", index));
@@ -253,8 +257,8 @@ SafetensorsFolder SafetensorsFolder::open(const std::string& folder) {
   std::map<std::string, std::size_t> opened;
   for (const auto& [name, value] : json["weight_map"].items()) {
     const std::string file = value.is_string() ? value.get<std::string>() : std::string();
-    if (file.empty() || file.find('/') != std::string::npos ||
-        file.find('\\') != std::string::npos || file == ".." || file == ".") {
+    const bool leaves = file.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos;
+    if (file.empty() || leaves || file == ".." || file == ".") {
       throw DataError(
           fmt::format("{}: weight_map.{}: got {}, want the name of a file in the folder", index,
                       name, value.dump()));

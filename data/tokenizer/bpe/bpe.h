@@ -19,7 +19,7 @@
 namespace limbic::data {
 
 // Above any vocabulary; a larger id would only ask for memory, because tokens are listed by id.
-constexpr std::int64_t kMaxTokenId = (std::int64_t{1} << 24) - 1;
+constexpr std::int64_t kMaxTokenId = (std::int64_t{1} << 22) - 1;
 
 // A token and the bytes [begin, end) of the piece that it stands for.
 struct BpeSymbol {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <cmath>
 
 #include "proto/sentencepiece_model.pb.h"
 #include "trainer/base/file.h"
@@ -21,7 +22,7 @@ constexpr const char* kMark = "\u2581";
 
 Model read_model(const std::string& path) {
   Model model;
-  if (!model.ParseFromString(read_file(path)) || model.pieces().empty()) {
+  if (!model.ParseFromString(read_regular_file(path)) || model.pieces().empty()) {
     refuse(path, "got no SentencePiece model, want the tokenizer of a model folder");
   }
   static constexpr const char* kAlgorithms[] = {"?", "Unigram", "BPE", "Word", "Char"};
@@ -55,6 +56,9 @@ std::vector<ScoredPiece> scored_pieces(const Model& model, const std::string& pa
   for (const Piece& piece : model.pieces()) {
     if (piece.type() == Piece::UNUSED) {
       refuse(path, fmt::format("got the unused piece {}, want pieces in use", piece.piece()));
+    }
+    if (std::isnan(piece.score())) {
+      refuse(path, fmt::format("got NaN as the score of piece {}, want a number", pieces.size()));
     }
     pieces.push_back({piece.piece(), piece.score(), role_of(piece.type())});
   }

@@ -40,6 +40,7 @@ TEST(ExitCode, AFullGpuIsForTheUser) {
 
 TEST(ExitCode, MessagesAreOneLine) {
   EXPECT_EQ(of(DataError("f:3: got\nx")).message, "f:3: got x");
+  EXPECT_EQ(of(DataError("f: got \033[2Jx\r\x7F")).message, "f: got  [2Jx  ");
   EXPECT_EQ(of(std::logic_error("broken")).message, "internal: broken");
   try {
     TORCH_CHECK(false, "shapes", "\n", "differ");
@@ -48,6 +49,20 @@ TEST(ExitCode, MessagesAreOneLine) {
     EXPECT_EQ(failure.code, 70);
     EXPECT_THAT(failure.message, testing::StartsWith("internal: "));
     EXPECT_EQ(failure.message.find('\n'), std::string::npos);
+  }
+}
+
+// A file can quote itself in any length; its name and what is wanted stay.
+TEST(ExitCode, LongMessagesKeepBothEnds) {
+  std::string name;
+  for (int i = 0; i < 1'000'000; ++i) name += "\u00e9";
+  for (const char* first : {"f.json", "g.jsons"}) {
+    const std::string message =
+        of(DataError(std::string(first) + ": got " + name + ", want less")).message;
+    EXPECT_LT(message.size(), 2100u);
+    EXPECT_THAT(message, testing::StartsWith(std::string(first) + ": got \u00e9"));
+    EXPECT_THAT(message, testing::EndsWith("\u00e9, want less"));
+    EXPECT_THAT(message, testing::HasSubstr("\u00e9 ... \u00e9"));
   }
 }
 

@@ -19,7 +19,7 @@ class AdapterCheck : public ::testing::Test {
  protected:
   AdapterCheck() {
     Decoder decoder = tiny_model();
-    const LoraConfig config{.r = 4, .target_modules = {"q_proj", "down_proj"}};
+    const LoraConfig config{.r = 8, .target_modules = {"q_proj", "down_proj"}};
     attach_lora(decoder, config, 3, false);
     tensors_ = export_adapter(decoder);
     for (NamedTensor& item : tensors_) item.tensor.fill_(0.1);
@@ -103,13 +103,32 @@ TEST_F(AdapterCheck, TargetsThatAreNoModulesAreSilent) {
 
 TEST_F(AdapterCheck, ZerosChangeNothing) {
   tensors_[1].tensor.zero_();
-  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent, "1 of 4 modules have a B of zeros");
+  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent,
+                 "1 of 4 modules have an A or B of zeros");
+  tensors_[2].tensor.zero_();
+  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent,
+                 "2 of 4 modules have an A or B of zeros");
+  tensors_[1].tensor.fill_(0.1);
+  tensors_[2].tensor.fill_(0.1);
+  json_["lora_alpha"] = 0;
+  expect_finding(check(AdapterTarget::kVllm), Weight::kSilent, "lora_alpha is 0");
+}
+
+TEST_F(AdapterCheck, ValuesThatAreNotFiniteAreNamed) {
+  tensors_[3].tensor[0][0] = std::numeric_limits<float>::quiet_NaN();
+  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent,
+                 "1 of 4 modules have values that are not finite");
+}
+
+TEST_F(AdapterCheck, ShapesWithoutElementsAreShapes) {
+  tensors_[1].tensor = at::empty({0, 8});
+  expect_finding(check(AdapterTarget::kPeft), Weight::kRefused, "and B 0 x 8, want");
 }
 
 TEST_F(AdapterCheck, ShapesMustFitModelAndRank) {
   tensors_[0].tensor = tensors_[0].tensor.slice(1, 1).contiguous();
   expect_finding(check(AdapterTarget::kPeft), Weight::kRefused,
-                 "has A 4 x 23 and B 60 x 4, want 4 x 24 and 60 x 4");
+                 "has A 8 x 23 and B 60 x 8, want 8 x 24 and 60 x 8");
 }
 
 TEST_F(AdapterCheck, PatternsAreKeptByPeftAlone) {
@@ -158,6 +177,8 @@ TEST_F(AdapterCheck, VllmHasRankLimits) {
     return check(AdapterTarget::kVllm);
   };
   EXPECT_TRUE(with_rank(16).findings.empty());
+  expect_finding(with_rank(12), Weight::kNote,
+                 "rank 12 is none of vLLM's; it takes the room of rank 16");
   expect_finding(with_rank(17), Weight::kNote, "--max-lora-rank 32");
   expect_finding(with_rank(300), Weight::kNote, "--max-lora-rank 320");
   expect_finding(with_rank(600), Weight::kRefused, "at most 512");

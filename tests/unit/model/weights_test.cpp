@@ -154,6 +154,18 @@ TEST(Weights, QuantizedFloatsAreRefused) {
   expect_part(refusal(tensors), kQuery);
 }
 
+TEST(Weights, ValuesThatAreNotFiniteAreRefused) {
+  NamedTensors tensors = export_weights(tiny_model());
+  at::Tensor& query = tensors[place_of(tensors, kQuery)].tensor;
+  for (const float value : {INFINITY, -INFINITY, NAN}) {
+    query = query.clone();
+    query[1][1] = value;
+    const std::string message = refusal(tensors);
+    expect_part(message, kQuery);
+    expect_part(message, "not finite");
+  }
+}
+
 TEST(Weights, DamagedFilesAreRefused) {
   const TempFolder folder;
   const std::string path = folder.file("model.safetensors");

@@ -2,6 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
 
 #include "tests/unit/data/temp_folder.h"
 #include "trainer/base/error.h"
@@ -203,10 +208,12 @@ TEST(Safetensors, HostileHeadersEndInAMessage) {
     many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":" + entry("U8", "[4096]", 0, 4096);
   }
   expect_refused(bytes_of(many + "}", 4096), "an overlap or a gap");
-  expect_refused(bytes_of(R"({"a":)" + std::string(100'000, '['), 0), "no JSON");
-  expect_refused(
-      bytes_of(R"({"a":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}", 0),
-      "'a' lacks");
+  const std::string deep = std::string(100'000, '[');
+  expect_refused(bytes_of(R"({"a":)" + deep, 0), "nests deeper than 100");
+  expect_refused(bytes_of(R"({"a":{"dtype":"U8","data_offsets":[0,4],"shape":[)" + deep +
+                              std::string(100'000, ']') + "]}}",
+                          4),
+                 "nests deeper than 100");
 }
 
 TEST(Safetensors, HeaderLengthsAreBelievedUpToAHundredMillion) {
@@ -216,6 +223,60 @@ TEST(Safetensors, HeaderLengthsAreBelievedUpToAHundredMillion) {
     std::string content(reinterpret_cast<const char*>(&length), 8);
     expect_refused(content + std::string(64, ' '), "a header of");
   }
+}
+
+// The bound itself, in files that are large enough for what they announce.
+TEST(Safetensors, LongestHeader) {
+  const TempFolder folder;
+  const auto message = [&](std::uint64_t length) {
+    const std::string path =
+        folder.write("x", std::string(reinterpret_cast<const char*>(&length), 8));
+    std::filesystem::resize_file(path, 8 + length);  // zeros that take no room
+    return message_of<DataError>([&] { SafetensorsFile::open(path); });
+  };
+  EXPECT_NE(message(100'000'000).find("a zero byte"), std::string::npos);
+  EXPECT_NE(message(100'000'001).find("a header of 100000001 bytes"), std::string::npos);
+}
+
+TEST(Safetensors, HeaderIsWrittenStrictly) {
+  const TempFolder folder;
+  for (const char* name : {"a", "ab", "abc", "abcdefgh"}) {
+    write_safetensors(folder.file("x"), {{name, at::ones({3})}});
+    const std::string content = read_file(folder.file("x"));
+    std::uint64_t length = 0;
+    std::memcpy(&length, content.data(), 8);
+    EXPECT_EQ(length % 8, 0u);
+    EXPECT_EQ(content[8], '{');
+    EXPECT_EQ(content.size(), 8 + length + 12);
+    EXPECT_EQ(Json::parse(content.substr(8, length))["__metadata__"]["format"], "pt");
+  }
+}
+
+// That is for those who know what the numbers are.
+TEST(Safetensors, ValuesAreNotLookedAt) {
+  const TempFolder folder;
+  const at::Tensor values = at::tensor({INFINITY, -INFINITY, NAN, 0.0F});
+  write_safetensors(folder.file("x"), {{"a", values}});
+  EXPECT_TRUE(at::allclose(SafetensorsFile::open(folder.file("x")).tensor("a"), values, 0, 0,
+                           /*equal_nan=*/true));
+}
+
+TEST(Safetensors, TensorsWithoutElementsStandAnywhere) {
+  const std::string empty = entry("F32", "[0,3]", 4, 4);
+  const SafetensorsFile file = SafetensorsFile::open(TempFolder().write(
+      "x", bytes_of(R"({"e":)" + empty + R"(,"a":)" + entry("F32", "[]", 0, 4) + R"(,"b":)" +
+                        entry("F32", "[1]", 4, 8) + R"(,"c":)" + entry("F32", "[0]", 8, 8) + "}",
+                    8)));
+  EXPECT_EQ(file.names(), (std::vector<std::string>{"a", "e", "b", "c"}));
+  EXPECT_EQ(file.tensor("e").sizes(), (std::vector<std::int64_t>{0, 3}));
+  EXPECT_EQ(file.tensor("a").dim(), 0);
+  expect_refused(bytes_of(R"({"a":)" + entry("F32", "[0]", 4, 4) + "}", 0), "overlap or a gap");
+}
+
+TEST(Safetensors, PipesAreNotWaitedFor) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo(folder.file("x").c_str(), 0600), 0);
+  EXPECT_THROW(SafetensorsFile::open(folder.file("x")), DataError);
 }
 
 // Replacing a file leaves what was read from the old one alone: it is renamed into place.
@@ -245,6 +306,7 @@ TEST(Safetensors, NamesAreUnique) {
   expect_refused(
       bytes_of(R"({"a":{"dtype":"F32","dtype":"F32","shape":[],"data_offsets":[0,4]}})", 4),
       "'dtype' twice");
+  expect_refused(bytes_of(R"({"__metadata__":{"a":"1","a":"2"}})", 0), "'a' twice");
 }
 
 // Two shards and an index that `weight_map` describes.
@@ -276,6 +338,9 @@ TEST(SafetensorsFolder, IndexMustNotLeaveTheFolder) {
     EXPECT_NE(message.find("want the name of a file in the folder"), std::string::npos)
         << place << ": " << message;
   }
+  EXPECT_NE(folder_refusal(R"({"weight_map":{"a":"one.safetensors\u0000.x"}})")
+                .find("want the name of a file in the folder"),
+            std::string::npos);
   EXPECT_NE(folder_refusal(R"({"weight_map":{"a":5}})").find("weight_map.a: got 5"),
             std::string::npos);
 }

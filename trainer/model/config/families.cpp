@@ -8,6 +8,9 @@ namespace {
 
 constexpr const char* kFull = "full_attention";
 constexpr const char* kSliding = "sliding_attention";
+constexpr std::int64_t kMaxLayers = 4096;
+// Of positions x head_dim: a table of their angles then has at most 1 GB.
+constexpr std::int64_t kMaxAngles = std::int64_t{1} << 29;
 
 // transformers' values where config.json has none.
 struct Defaults {
@@ -67,7 +70,7 @@ void window_everywhere(const JsonReader& config, std::int64_t absent, ModelConfi
 void window_from_layer(const JsonReader& config, ModelConfig& out) {
   const bool used = config.flag_or("use_sliding_window", false);
   const std::int64_t window = used ? window_or(config, 4096) : 0;
-  const auto first = static_cast<std::int64_t>(config.number_or("max_window_layers", 28));
+  const std::int64_t first = config.count_or("max_window_layers", 28);
   read_windows(config, window, out, [&](std::int64_t i) { return window > 0 && i >= first; });
 }
 
@@ -189,7 +192,7 @@ const Family& family_of(const JsonReader& config, const std::string& architectur
 void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig& out) {
   out.hidden_size = config.size("hidden_size");
   out.intermediate_size = config.size("intermediate_size");
-  out.num_hidden_layers = config.size("num_hidden_layers");
+  out.num_hidden_layers = config.size("num_hidden_layers", kMaxLayers);
   out.num_attention_heads = config.size("num_attention_heads");
   out.num_key_value_heads = config.size_or("num_key_value_heads", out.num_attention_heads);
   std::int64_t head_dim = defaults.head_dim;
@@ -203,9 +206,8 @@ void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig&
   }
   out.head_dim = config.size_or("head_dim", head_dim);
   out.vocab_size = config.size("vocab_size");
-  out.max_position_embeddings = config.size_or("max_position_embeddings", defaults.positions);
-  out.rms_norm_eps = config.number_or("rms_norm_eps", defaults.eps);
-  out.initializer_range = config.number_or("initializer_range", 0.02);
+  out.rms_norm_eps = config.at_least_0_or("rms_norm_eps", defaults.eps);
+  out.initializer_range = config.at_least_0_or("initializer_range", 0.02);
   out.tie_word_embeddings = config.flag_or("tie_word_embeddings", defaults.tied);
   out.attention_scale = 1.0 / std::sqrt(static_cast<double>(out.head_dim));
   if (out.num_attention_heads % out.num_key_value_heads != 0) {
@@ -215,13 +217,15 @@ void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig&
   if (out.head_dim % 2 != 0 || out.head_dim > 512) {
     config.fail("head_dim", std::to_string(out.head_dim), "an even number of at most 512");
   }
+  out.max_position_embeddings =
+      config.size_or("max_position_embeddings", defaults.positions, kMaxAngles / out.head_dim);
 }
 
 // One rope for all layers, or one for each of the two layer types: in an object per type (v5), or
 // as Gemma 3 wrote it in v4, where the layers with a window have a plain rope of their own base.
 void read_ropes(const JsonReader& config, ModelConfig& out) {
   const Json nothing = Json::object();
-  const JsonReader empty(nothing, "");
+  const JsonReader empty(nothing, config.where());
   const bool gemma3 = out.architecture == "Gemma3ForCausalLM";
   const double theta = config.positive_or("rope_theta", gemma3 ? 1e6 : 1e4);
   const double local = gemma3 ? config.positive_or("rope_local_base_freq", 1e4) : theta;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,25 +21,32 @@ class JsonReader {
   JsonReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
 
   const Json& json() const { return json_; }
+  const std::string& where() const { return where_; }
   bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
   // The key stands in the file, be it null.
   bool names(const char* key) const { return json_.contains(key); }
 
-  std::int64_t size(const char* key) const {
+  // Bounded so that products of sizes fit 64 bits.
+  static constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
+
+  std::int64_t size(const char* key, std::int64_t most = kMaxSize) const {
     if (!has(key)) fail(key, "nothing", "a positive whole number");
-    const Json& value = json_.at(key);
-    if (!value.is_number_integer() || value.get<std::int64_t>() <= 0) {
-      fail(key, value.dump(), "a positive whole number");
-    }
-    return value.get<std::int64_t>();
+    return whole(key, 1, most, "a positive whole number");
   }
-  std::int64_t size_or(const char* key, std::int64_t other) const {
-    return has(key) ? size(key) : other;
+  std::int64_t size_or(const char* key, std::int64_t other, std::int64_t most = kMaxSize) const {
+    return has(key) ? size(key, most) : other;
+  }
+  std::int64_t count_or(const char* key, std::int64_t other) const {
+    return has(key) ? whole(key, 0, kMaxSize, "a whole number of at least 0") : other;
   }
   double number_or(const char* key, double other) const {
     if (!has(key)) return other;
     if (!json_.at(key).is_number()) fail(key, json_.at(key).dump(), "a number");
-    return json_.at(key).get<double>();
+    const auto value = json_.at(key).get<double>();
+    if (std::abs(value) > std::numeric_limits<float>::max()) {
+      fail(key, json_.at(key).dump(), "a number that float32 can hold");
+    }
+    return value;
   }
   double positive(const char* key) const {
     if (!has(key)) fail(key, "nothing", "a number above 0");
@@ -47,6 +56,11 @@ class JsonReader {
     if (!has(key)) return other;
     const double value = number_or(key, other);
     if (!(value > 0.0)) fail(key, json_.at(key).dump(), "a number above 0");
+    return value;
+  }
+  double at_least_0_or(const char* key, double other) const {
+    const double value = number_or(key, other);
+    if (value < 0.0) fail(key, json_.at(key).dump(), "a number of at least 0");
     return value;
   }
   bool flag_or(const char* key, bool other) const {
@@ -80,6 +94,19 @@ class JsonReader {
   }
 
  private:
+  std::int64_t whole(const char* key, std::int64_t least, std::int64_t most,
+                     const char* want) const {
+    const Json& value = json_.at(key);
+    // Numbers of 64 bits without a sign are read as negative ones.
+    if (!value.is_number_integer() || value.get<std::int64_t>() < least) {
+      fail(key, value.dump(), want);
+    }
+    if (value.get<std::int64_t>() > most) {
+      fail(key, value.dump(), fmt::format("a whole number of at most {}", most));
+    }
+    return value.get<std::int64_t>();
+  }
+
   const Json& json_;
   std::string where_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace limbic::model {
@@ -94,6 +95,22 @@ double llama3_frequency(const RopeConfig& rope, double frequency) {
   return (1.0 - smooth) * frequency / rope.factor + smooth * frequency;
 }
 
+// Extreme bases and factors make angles that no float32 holds.
+void check_angles(const JsonReader& section, const RopeConfig& rope, std::int64_t head_dim) {
+  std::vector<double> values = {rope.attention_factor};
+  for (const bool longer : {false, true}) {
+    for (const double frequency : rope_frequencies(rope, head_dim, longer)) {
+      values.push_back(frequency);
+    }
+  }
+  for (const double value : values) {
+    if (std::abs(value) <= std::numeric_limits<float>::max()) continue;  // NaN is not
+    section.fail("rope_theta",
+                 fmt::format("{} with factors that make an angle of {}", rope.theta, value),
+                 "a base and factors of finite angles");
+  }
+}
+
 }  // namespace
 
 std::int64_t rotated_dimensions(const RopeConfig& rope, std::int64_t head_dim) {
@@ -140,14 +157,16 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
   rope.theta = section.positive_or("rope_theta", theta);
   const JsonReader& owner = section.has("partial_rotary_factor") ? section : config;
   rope.partial = owner.positive_or("partial_rotary_factor", 1.0);
-  const std::int64_t dimensions = rotated_dimensions(rope, head_dim);
+  const std::int64_t dimensions =
+      rope.partial <= 1.0 ? rotated_dimensions(rope, head_dim) : head_dim + 1;
   if (dimensions < 2 || dimensions % 2 != 0 || dimensions > head_dim) {
     owner.fail("partial_rotary_factor", fmt::format("{}", rope.partial),
                fmt::format("a share of head_dim {} that makes an even number", head_dim));
   }
   const auto positions = static_cast<double>(max_positions);
   const char* key = "original_max_position_embeddings";
-  rope.original_positions = config.positive_or(key, section.positive_or(key, positions));
+  rope.original_positions =
+      static_cast<double>(config.size_or(key, section.size_or(key, max_positions)));
   const double stretch = positions / rope.original_positions;
   if (rope.kind == Kind::kLinear || rope.kind == Kind::kDynamic) {
     rope.factor = section.positive("factor");
@@ -158,6 +177,7 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
   } else if (rope.kind == Kind::kLlama3) {
     read_llama3(section, rope);
   }
+  check_angles(section, rope, head_dim);
   return rope;
 }
 

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "trainer/base/error.h"
-#include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 #include "trainer/model/config/json_reader.h"
 #include "trainer/model/peft/adapter_config.h"
 #include "trainer/model/weights.h"
@@ -18,8 +18,9 @@ namespace {
 using Weight = AdapterFinding::Weight;
 
 constexpr const char* kPrefix = "base_model.model.";
+// What vLLM's --max-lora-rank may be.
+constexpr std::int64_t kVllmRanks[] = {1, 8, 16, 32, 64, 128, 256, 320, 512};
 constexpr std::int64_t kVllmDefaultRank = 16;
-constexpr std::int64_t kVllmLargestRank = 512;
 
 struct Shape {
   std::int64_t out, in;
@@ -31,12 +32,17 @@ struct Pair {
   const at::Tensor* b = nullptr;
 };
 
+// 0 for a tensor that does nothing, infinite or NaN for one that breaks everything.
+float largest_of(const at::Tensor& tensor) {
+  return tensor.to(at::kFloat).abs().max().item<float>();
+}
+
 class AdapterCheck {
  public:
   AdapterCheck(const ModelConfig& model, const std::string& folder, AdapterTarget target)
       : model_(model),
         target_(target),
-        json_(read_json(folder + "/adapter_config.json")),
+        json_(read_json_object(folder + "/adapter_config.json")),
         config_(json_, folder + "/adapter_config.json"),
         file_(SafetensorsFile::open(folder + "/adapter_model.safetensors")) {
     if (config_.text_or("peft_type", "") != "LORA") {
@@ -65,15 +71,6 @@ class AdapterCheck {
   }
 
  private:
-  static Json read_json(const std::string& path) {
-    try {
-      Json json = Json::parse(read_file(path));
-      if (json.is_object()) return json;
-    } catch (const Json::parse_error&) {
-    }
-    throw DataError(path + ": got no JSON object, want the config of an adapter");
-  }
-
   template <class... Args>
   void find(Weight weight, fmt::format_string<Args...> text, Args&&... args) {
     report_.findings.push_back({weight, fmt::format(text, std::forward<Args>(args)...)});
@@ -133,15 +130,15 @@ class AdapterCheck {
     LoraConfig config{.r = rank_};
     if (filled("rank_pattern")) {
       for (const auto& [key, value] : json_.at("rank_pattern").items()) {
-        if (value.is_number()) config.rank_pattern.emplace_back(key, value.get<double>());
+        const bool is_rank = value.is_number_integer() && value > 0 && value <= 4096;
+        if (is_rank) config.rank_pattern.emplace_back(key, value.get<double>());
       }
     }
     return config.rank_of(module);
   }
 
   void check_pairs() {
-    std::int64_t idle = 0;
-    std::string first_idle;
+    std::vector<std::string> idle, broken;
     for (const auto& [module, pair] : pairs_) {
       if (pair.a == nullptr || pair.b == nullptr) {
         find(Weight::kSilent, "{} has no lora_{}; it stays the base's", module,
@@ -155,15 +152,22 @@ class AdapterCheck {
         find(Weight::kRefused, "{} has A {} and B {}, want {} x {} and {} x {}", module,
              fmt::join(pair.a->sizes(), " x "), fmt::join(pair.b->sizes(), " x "), rank, shape.in,
              shape.out, rank);
+        continue;
       }
-      if (pair.b->to(at::kFloat).abs().max().item<float>() == 0.0F && ++idle == 1) {
-        first_idle = module;
-      }
+      const float a = largest_of(*pair.a), b = largest_of(*pair.b);
+      if (a == 0.0F || b == 0.0F) idle.push_back(module);
+      if (!std::isfinite(a) || !std::isfinite(b)) broken.push_back(module);
     }
-    if (idle > 0) {
+    if (!idle.empty()) {
       find(Weight::kSilent,
-           "{} of {} modules have a B of zeros and change nothing, the first is {}", idle,
-           pairs_.size(), first_idle);
+           "{} of {} modules have an A or B of zeros and change nothing, the first is {}",
+           idle.size(), pairs_.size(), idle.front());
+    }
+    if (!broken.empty()) {
+      find(Weight::kSilent,
+           "{} of {} modules have values that are not finite, the first is {}; the model answers "
+           "with NaN",
+           broken.size(), pairs_.size(), broken.front());
     }
   }
 
@@ -201,6 +205,9 @@ class AdapterCheck {
     if (config_.text_or("base_model_name_or_path", "").empty()) {
       find(Weight::kNote, "base_model_name_or_path is empty; loaders have to be told the base");
     }
+    if (config_.number_or("lora_alpha", 8.0) == 0.0) {
+      find(Weight::kSilent, "lora_alpha is 0; the adapter changes nothing");
+    }
     if (config_.flag_or("fan_in_fan_out", false)) {
       find(Weight::kRefused, "fan_in_fan_out is true, want false for {}", model_.architecture);
     }
@@ -233,21 +240,22 @@ class AdapterCheck {
     for (const auto& [module, pair] : pairs_) {
       if (pair.a != nullptr) rank = std::max(rank, pair.a->size(0));
     }
-    if (rank > kVllmLargestRank) {
-      find(Weight::kRefused, "rank {}, want at most {}", rank, kVllmLargestRank);
+    const auto* limit = std::ranges::lower_bound(kVllmRanks, rank);
+    if (limit == std::end(kVllmRanks)) {
+      find(Weight::kRefused, "rank {}, want at most {}", rank, *std::rbegin(kVllmRanks));
     } else if (rank > kVllmDefaultRank) {
-      std::int64_t limit = 0;
-      for (const std::int64_t known : {32, 64, 128, 256, 320, 512}) {
-        if (limit == 0 && known >= rank) limit = known;
-      }
-      find(Weight::kNote, "rank {}: start vLLM with --max-lora-rank {}", rank, limit);
+      find(Weight::kNote, "rank {}: start vLLM with --max-lora-rank {}", rank, *limit);
+    } else if (rank != *limit) {
+      find(Weight::kNote,
+           "rank {} is none of vLLM's; it takes the room of rank {}, of {} by default", rank,
+           *limit, kVllmDefaultRank);
     }
   }
 
   void check_llamacpp() {
     check_saved("the converter takes no whole embed_tokens or lm_head");
     if (config_.flag_or("use_rslora", false)) {
-      const double alpha = config_.positive("lora_alpha");
+      const double alpha = config_.number_or("lora_alpha", 8.0);
       find(Weight::kSilent,
            "use_rslora is ignored: the scale would be {:.4g} in place of {:.4g}; write lora_alpha "
            "{} "

@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <regex>
 
 #include "trainer/base/error.h"
-#include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::model {
 namespace {
 
 constexpr double kMaxRank = 4096;
+constexpr double kMaxAlpha = std::numeric_limits<float>::max();
 
 bool is_name(const std::string& target) {
   return std::ranges::all_of(target, [](unsigned char c) {
@@ -19,25 +21,41 @@ bool is_name(const std::string& target) {
   });
 }
 
-bool matches(const std::string& expression, const std::string& module) {
-  return std::regex_match(module, std::regex(expression));
+// The matcher of polynomial time: an adapter of somebody else must not be able to make it go on for
+// ever. It knows no back-references.
+std::regex compiled(const std::string& expression) {
+  return std::regex(expression,
+                    std::regex_constants::ECMAScript | std::regex_constants::__polynomial);
 }
 
-constexpr const char* kExpression = "a name or a regular expression of ECMAScript";
+bool matches(const std::string& expression, const std::string& module) {
+  return std::regex_match(module, compiled(expression));
+}
+
+// Matches the whole name, or the end of it behind a dot.
+std::string at_the_end(const std::string& key) { return "(?:.*\\.)?(?:" + key + ")"; }
+
+// Compiling walks down brackets by recursion.
+constexpr std::size_t kMaxExpression = 1000;
+constexpr const char* kExpression =
+    "a name or a regular expression of ECMAScript, of at most 1000 characters and without "
+    "back-references";
 
 bool is_expression(const std::string& text) {
+  if (text.size() > kMaxExpression) return false;
   try {
-    std::regex compiled(text);
+    compiled(text);
+    compiled(at_the_end(text));
     return true;
   } catch (const std::regex_error&) {
     return false;
   }
 }
 
-// PEFT's rule for patterns: the first key that matches the name, or the end of it behind a dot.
+// PEFT's rule for patterns: the first key that matches.
 const double* find(const Pattern& pattern, const std::string& module) {
   for (const auto& [key, value] : pattern) {
-    if (matches("(?:.*\\.)?(?:" + key + ")", module)) return &value;
+    if (matches(at_the_end(key), module)) return &value;
   }
   return nullptr;
 }
@@ -47,9 +65,10 @@ Pattern read_pattern(const JsonReader& config, const char* key, bool whole) {
   if (!config.has(key)) return out;
   for (const auto& [expression, value] : config.section(key).json().items()) {
     const bool good = whole ? value.is_number_integer() && value > 0 && value <= kMaxRank
-                            : value.is_number() && value > 0;
+                            : value.is_number() && value > 0 && value <= kMaxAlpha;
     if (!good) {
-      config.fail(key, value.dump(), whole ? "whole numbers from 1 to 4096" : "numbers above 0");
+      config.fail(key, value.dump(),
+                  whole ? "whole numbers from 1 to 4096" : "numbers above 0 that float32 can hold");
     }
     out.emplace_back(expression, value.get<double>());
   }
@@ -148,13 +167,7 @@ void check_expressions(const JsonReader& config) {
 }
 
 LoraConfig read_adapter_config(const std::string& path) {
-  Json json;
-  try {
-    json = Json::parse(read_file(path));
-  } catch (const Json::parse_error& error) {
-    throw DataError(fmt::format("{}: got broken JSON ({}), want an object", path, error.what()));
-  }
-  if (!json.is_object()) throw DataError(path + ": got no JSON object, want one");
+  const Json json = read_json_object(path);
   const JsonReader config(json, path);
   if (!config.has("peft_type") || json.at("peft_type") != "LORA") {
     config.fail("peft_type", config.has("peft_type") ? json.at("peft_type").dump() : "nothing",

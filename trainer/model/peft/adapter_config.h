@@ -37,7 +37,7 @@ void describe(Fields& f, LoraConfig& c);
 bool is_target(const std::string& module, const std::string& target);
 
 // Throws DataError when target_modules, rank_pattern or alpha_pattern of an adapter_config.json
-// hold something that is no regular expression.
+// hold something that is no regular expression, is longer than 1000 characters, or refers back.
 void check_expressions(const JsonReader& config);
 
 // Throws DataError: another kind of adapter (DoRA and the like, named), values out of bounds,
