@@ -14,6 +14,7 @@ golden/make_golden.py makes it. Its columns:
   greedy          64 tokens equal, or the first that is not          (limbic generate)
   LoRA ...        the same with an adapter that peft has made
   merged          the folder of limbic merge, loaded in transformers, against base and adapter in peft
+  trained         the folder of two steps of limbic train, loaded in transformers, against limbic
 
 Exit code 1 when a difference is above 1e-4 or a token another one.
 """
@@ -33,7 +34,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "golden"))
 import make_golden
 
 LIMIT = 1e-4
-COLUMNS = ("log-probs", "loss", "gradients", "greedy", "LoRA log-probs", "LoRA loss", "LoRA gradients", "merged")
+COLUMNS = ("log-probs", "loss", "gradients", "greedy", "LoRA log-probs", "LoRA loss", "LoRA gradients", "merged",
+           "trained")
 TALKS = (
     [{"role": "user", "content": "I lost my keys again and I could scream."},
      {"role": "assistant", "content": "That is annoying. Where did you see them last?"}],
@@ -76,11 +78,13 @@ def load(folder: pathlib.Path):
     return model.eval()
 
 
-def expect_kept(before: pathlib.Path, after: pathlib.Path) -> None:
-    """Also keys of the config that limbic does not know are written back."""
-    old, new = (json.loads((folder / "config.json").read_text()) for folder in (before, after))
+def reloaded(folder: pathlib.Path, base: pathlib.Path, data) -> torch.Tensor:
+    """Log-probabilities of transformers for a folder of limbic's, whose config keeps what limbic does not know."""
+    old, new = (json.loads((path / "config.json").read_text()) for path in (base, folder))
     lost = [key for key, value in old.items() if key not in ("dtype", "torch_dtype") and new.get(key, "") != value]
-    assert not lost, (after, lost)
+    assert not lost, (folder, lost)
+    with torch.no_grad():
+        return torch.cat(make_golden.logprobs(load(folder), data))
 
 
 def compare(limbic: Limbic, folder: pathlib.Path, adapter: pathlib.Path, data, rows, prompt, golden) -> dict:
@@ -96,9 +100,11 @@ def compare(limbic: Limbic, folder: pathlib.Path, adapter: pathlib.Path, data, r
     out["LoRA loss"] = abs(loss - float(golden["lora.loss"]))
     out["LoRA gradients"] = gradient_difference(found, golden, "lora.grad.")
     merged = limbic.merge(folder, adapter)
-    expect_kept(folder, merged)
-    with torch.no_grad():
-        out["merged"] = largest(torch.cat(make_golden.logprobs(load(merged), data)), golden["lora.logprobs"])
+    out["merged"] = largest(reloaded(merged, folder, data), golden["lora.logprobs"])
+    trained, _ = limbic.train(folder, rows, {"steps": 2, "learning_rate": 1e-3})
+    scores = limbic.logprobs(trained, sequences)
+    assert largest(scores, golden["logprobs"]) > LIMIT, "nothing was trained"
+    out["trained"] = largest(reloaded(trained, folder, data), scores)
     return out
 
 
