@@ -57,7 +57,7 @@ class Family:
         self.limbic, self.folder, self.tied = limbic, limbic.place(name), config.tie_word_embeddings
         make_golden.build(name, config, self.folder)
         write_tokenizer(self.folder, config.vocab_size)
-        self.data = make_golden.sequences(config.vocab_size)
+        self.data = make_golden.sequences(config.vocab_size, make_golden.FULL_LENGTHS)
         self.rows = [conversation(ids, mask) for ids, mask in self.data]
         self.base = self.of_peft(load(self.folder))
 

@@ -59,6 +59,7 @@ case ${1:-} in
   *) fail "got '$1', want regenerate, table or adapters; see --help" ;;
 esac
 make_environment
-# One thread, so that sums have one order; models come from folders only.
+# One thread, so that sums have one order; models come from folders only; no bars, no advice.
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+export TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore
 exec "$venv/bin/python" "$here/$script.py" "$@"

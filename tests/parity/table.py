@@ -110,7 +110,7 @@ def compare(limbic: Limbic, folder: pathlib.Path, adapter: pathlib.Path, data, r
 
 def family_row(limbic: Limbic, name: str, config) -> dict:
     folder = limbic.place(name)
-    make_golden.make(name, config, folder)
+    make_golden.make(name, config, folder, make_golden.FULL_LENGTHS)
     write_tokenizer(folder, config.vocab_size)
     golden = load_file(folder / "golden.safetensors")
     lengths = golden["lengths"].tolist()

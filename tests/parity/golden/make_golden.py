@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig,
                           MistralConfig, Phi3Config, Qwen2Config, Qwen3Config)
 
-LENGTHS = (7, 12, 5)
+LENGTHS, FULL_LENGTHS = (7, 12, 5), (7, 61, 33)
 SMALL = dict(hidden_size=36, intermediate_size=44, vocab_size=131, head_dim=10, max_position_embeddings=64)
 FULL = dict(hidden_size=60, intermediate_size=91, vocab_size=1003, head_dim=24, max_position_embeddings=128)
 COMMON = dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, initializer_range=0.2,
@@ -34,7 +34,7 @@ def rope(kind: str, theta: float = 10000.0, **more) -> dict:
 
 
 def phi3_rope(head_dim: int) -> dict:
-    """Part of a head is rotated; only the sequence of 12 is longer than 8."""
+    """Part of a head is rotated; sequences on both sides of 8 tokens."""
     pairs = int(head_dim * 0.67) // 2
     return rope("longrope", partial_rotary_factor=0.67, original_max_position_embeddings=8,
                 short_factor=[1.0 + 0.1 * i for i in range(pairs)], long_factor=[2.0 + i for i in range(pairs)])
@@ -119,10 +119,10 @@ def save(name: str, model, folder: pathlib.Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def sequences(vocab: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def sequences(vocab: int, lengths: tuple[int, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Token ids and a loss mask whose first entry is 0."""
     out = []
-    for length in LENGTHS:
+    for length in lengths:
         ids = torch.randint(0, vocab, (length,))
         mask = torch.rand(length) < 0.7
         mask[0] = False
@@ -200,14 +200,14 @@ def reference(model, data, prompt: torch.Tensor, tokens: int, adapter: pathlib.P
     return golden
 
 
-def make(name: str, config, folder: pathlib.Path) -> None:
+def make(name: str, config, folder: pathlib.Path, lengths: tuple[int, ...]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     model = build(name, config, folder)
-    data = sequences(config.vocab_size)
+    data = sequences(config.vocab_size, lengths)
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     assert (run(again, data)["logprobs"] - run(model, data)["logprobs"]).abs().max() < 1e-6, name
     golden = {"ids": torch.cat([ids for ids, _ in data]).int(), "mask": torch.cat([m for _, m in data]).to(torch.uint8),
-              "lengths": torch.tensor(LENGTHS, dtype=torch.int32)}
+              "lengths": torch.tensor(lengths, dtype=torch.int32)}
     options = dict(r=3, lora_alpha=5) | ADAPTERS.get(name, dict(target_modules="all-linear"))
     # Half of the positions: more than any window, and prompt and tokens stay on one side of every rope.
     golden |= reference(model, data, data[1][0], config.max_position_embeddings // 2, folder / "adapter", options)
@@ -220,9 +220,10 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
-    for family, configuration in families(FULL if options.full else SMALL).items():
+    sizes, lengths = (FULL, FULL_LENGTHS) if options.full else (SMALL, LENGTHS)
+    for family, configuration in families(sizes).items():
         if not options.only or family in options.only:
-            make(family, configuration, options.output / family)
+            make(family, configuration, options.output / family, lengths)
 
 
 if __name__ == "__main__":
