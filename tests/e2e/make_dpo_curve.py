@@ -1,7 +1,6 @@
 """Writes dpo_curve.json: 20 steps of TRL's DPOTrainer on the tests' tiny model, for two losses.
 
-    pip install torch==2.11.0 transformers==5.23.0 trl==1.16.0
-    python tests/e2e/make_dpo_curve.py
+    tests/parity/reference.sh regenerate dpo_curve
 
 The model is that of tests/support/model_folder.cpp: the same generator of random numbers, the same order of tensors.
 The chat template ends a turn with its end token, so that both sides score the same tokens.
@@ -128,8 +127,8 @@ def curve(model_folder: pathlib.Path, rows: list[dict], loss_type: str) -> dict:
 
     Trainer.losses = []
     config = DPOConfig(
-        output_dir=tempfile.mkdtemp(), max_steps=STEPS, per_device_train_batch_size=BATCH, learning_rate=RATE,
-        lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0, beta=BETA,
+        output_dir=str(model_folder.parent / "trainer"), max_steps=STEPS, per_device_train_batch_size=BATCH,
+        learning_rate=RATE, lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0, beta=BETA,
         loss_type=[loss_type], max_length=128, bf16=False, fp16=False, gradient_checkpointing=False, logging_steps=1,
         report_to=[], save_strategy="no", use_cpu=True, train_sampling_strategy="sequential", disable_tqdm=True)
     trainer = Trainer(model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=words,

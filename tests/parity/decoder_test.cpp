@@ -163,14 +163,14 @@ TEST_P(DecoderParity, GreedyTokensAreThoseOfTransformers) {
   const std::int32_t* second = ids.data_ptr<std::int32_t>() + lengths[0].item<std::int64_t>();
   const std::vector<std::int32_t> prompt(second, second + lengths[1].item<std::int64_t>());
   const std::vector<std::int32_t> beside(prompt.rbegin(), prompt.rend());
-  generation::GenerationConfig config;
-  config.sampling.temperature = 0.0;
-  config.max_new_tokens = 32;
-  config.group = 2;
-  const auto out = generation::generate(decoder, {{prompt, 1}, {beside, 2}}, config);
   const at::Tensor greedy = file.tensor("greedy");
   const std::vector<std::int32_t> expected(greedy.data_ptr<std::int32_t>(),
-                                           greedy.data_ptr<std::int32_t>() + 32);
+                                           greedy.data_ptr<std::int32_t>() + greedy.numel());
+  generation::GenerationConfig config;
+  config.sampling.temperature = 0.0;
+  config.max_new_tokens = greedy.numel();
+  config.group = 2;
+  const auto out = generation::generate(decoder, {{prompt, 1}, {beside, 2}}, config);
   EXPECT_EQ(out[0][0].ids, expected);
   EXPECT_EQ(out[0][1].ids, expected);
 }

@@ -2,8 +2,8 @@
 """Writes newer_characters_table.h: the characters that Unicode 15 and 16 added.
 
 The categories are asked from the regular expressions of the `tokenizers` package (Unicode 16), what
-was there before from a Python whose `unicodedata` is Unicode 14. Run it in this folder, then
-clang-format: python make_newer_characters.py
+was there before from a Python whose `unicodedata` is Unicode 14:
+tests/parity/reference.sh regenerate --write newer_characters
 """
 import unicodedata
 from pathlib import Path
@@ -28,7 +28,13 @@ struct NewerCharacters {
   std::uint32_t stand_in;
 };
 
+// clang-format off
 inline constexpr NewerCharacters kNewerCharacters[] = {
+"""
+TAIL = """};
+// clang-format on
+
+}  // namespace limbic::data
 """
 
 
@@ -63,8 +69,10 @@ def main():
             ranges[-1][1] = ord(c)
         else:
             ranges.append([ord(c), ord(c), ord(stand_in)])
-    rows = ", ".join("{0x%X, 0x%X, 0x%X}" % tuple(row) for row in ranges)
-    Path("newer_characters_table.h").write_text(HEAD + rows + "};\n\n}  // namespace limbic::data\n")
+    rows = [", ".join("{0x%X, 0x%X, 0x%X}" % tuple(row) for row in ranges[i:i + 3])
+            for i in range(0, len(ranges), 3)]
+    path = Path(__file__).resolve().with_name("newer_characters_table.h")
+    path.write_text(HEAD + "".join("    " + row + ",\n" for row in rows) + TAIL)
     print(f"{len(newer)} characters in {len(ranges)} ranges")
 
 

@@ -1,13 +1,12 @@
 """Writes the golden folders of the decoder parity test with transformers and peft.
 
-    pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2 safetensors
-    python tests/parity/golden/make_golden.py
+    tests/parity/reference.sh regenerate make_golden
     python tests/parity/golden/make_golden.py --full --output DIR    # hidden 60, vocabulary 1003, heads of 24
     LIMBIC_GOLDEN=DIR build/release/tests/parity_tests
 
 Each family gets a random model of odd sizes, and for three sequences of different lengths, run one by one without
-padding: log-probabilities, the mean cross-entropy over a mask, every gradient, 32 greedy tokens; the same with a
-LoRA adapter whose B is not zero. Between them the folders have every rope type, windows shorter than the sequences,
+padding: log-probabilities, the mean cross-entropy over a mask, every gradient, greedy tokens; the same with a LoRA
+adapter whose B is not zero. Between them the folders have every rope type, windows shorter than the sequences,
 weights of three types, shards, tied heads that are saved, and config.json in the spelling of transformers 4 and 5.
 Before a folder counts, transformers loads it again and must agree with what it was made from.
 """
@@ -23,11 +22,11 @@ from safetensors.torch import save_file
 from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig,
                           MistralConfig, Phi3Config, Qwen2Config, Qwen3Config)
 
-LENGTHS = (7, 12, 5)
-SMALL = dict(hidden_size=36, intermediate_size=44, vocab_size=131, head_dim=10)
-FULL = dict(hidden_size=60, intermediate_size=91, vocab_size=1003, head_dim=24)
-COMMON = dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=64,
-              initializer_range=0.2, rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+LENGTHS, FULL_LENGTHS = (7, 12, 5), (7, 61, 33)
+SMALL = dict(hidden_size=36, intermediate_size=44, vocab_size=131, head_dim=10, max_position_embeddings=64)
+FULL = dict(hidden_size=60, intermediate_size=91, vocab_size=1003, head_dim=24, max_position_embeddings=128)
+COMMON = dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, initializer_range=0.2,
+              rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=None, pad_token_id=None)
 
 
 def rope(kind: str, theta: float = 10000.0, **more) -> dict:
@@ -35,7 +34,7 @@ def rope(kind: str, theta: float = 10000.0, **more) -> dict:
 
 
 def phi3_rope(head_dim: int) -> dict:
-    """Part of a head is rotated; only the sequence of 12 is longer than 8."""
+    """Part of a head is rotated; sequences on both sides of 8 tokens."""
     pairs = int(head_dim * 0.67) // 2
     return rope("longrope", partial_rotary_factor=0.67, original_max_position_embeddings=8,
                 short_factor=[1.0 + 0.1 * i for i in range(pairs)], long_factor=[2.0 + i for i in range(pairs)])
@@ -71,7 +70,8 @@ TYPES = {"qwen2": torch.float32, "qwen3": torch.float16, "gemma2": torch.float16
 SHARDED = {"llama"}
 SAVED_HEAD = {"gemma2"}  # a tied head that is in the file all the same
 SPELLED_V4 = {"qwen2", "phi3", "gemma3"}
-ADAPTERS = {"qwen3": dict(target_modules=r".*\.(q|k|up)_proj", use_rslora=True, rank_pattern={"q_proj": 2, "1.mlp.up_proj": 4},
+ADAPTERS = {"qwen3": dict(target_modules=r".*\.(q|k|up)_proj", use_rslora=True,
+                          rank_pattern={"q_proj": 2, "1.mlp.up_proj": 4},
                           alpha_pattern={"layers.0.*": 7, "q_proj": 3}),
             "gemma": dict(target_modules=["v_proj", "layers.1.mlp.down_proj"]),
             "phi3": dict(target_modules="all-linear", modules_to_save=["lm_head"])}
@@ -111,17 +111,18 @@ def save(name: str, model, folder: pathlib.Path) -> None:
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
     else:
         save_file(state, folder / "model.safetensors", {"format": "pt"})
-    config = model.config.to_dict() | {"dtype": str(kind).removeprefix("torch."), "architectures": [type(model).__name__]}
+    config = model.config.to_dict() | {"dtype": str(kind).removeprefix("torch."),
+                                       "architectures": [type(model).__name__]}
     config = json.loads(json.dumps({k: v for k, v in config.items() if not k.startswith("_")}))
     if name in SPELLED_V4:
         config = spell_v4(config)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def sequences(vocab: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def sequences(vocab: int, lengths: tuple[int, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Token ids and a loss mask whose first entry is 0."""
     out = []
-    for length in LENGTHS:
+    for length in lengths:
         ids = torch.randint(0, vocab, (length,))
         mask = torch.rand(length) < 0.7
         mask[0] = False
@@ -130,17 +131,23 @@ def sequences(vocab: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return out
 
 
+def logprobs(model, data) -> list[torch.Tensor]:
+    """Of every token but the first, sequence by sequence."""
+    out = []
+    for ids, _ in data:
+        logits = model(input_ids=ids.unsqueeze(0)).logits[0]
+        out.append(torch.log_softmax(logits[:-1], -1).gather(1, ids[1:, None])[:, 0])
+    return out
+
+
 def run(model, data) -> dict[str, torch.Tensor]:
     model.zero_grad()
     targets = sum(int(mask.sum()) for _, mask in data)
-    logprobs, loss = [], 0.0
-    for ids, mask in data:
-        logits = model(input_ids=ids.unsqueeze(0)).logits[0]
-        chosen = torch.log_softmax(logits[:-1], -1).gather(1, ids[1:, None])[:, 0]
-        logprobs.append(chosen.detach())
-        loss = loss - (chosen * mask[1:]).sum() / targets
+    chosen, loss = logprobs(model, data), 0.0
+    for values, (_, mask) in zip(chosen, data, strict=True):
+        loss = loss - (values * mask[1:]).sum() / targets
     loss.backward()
-    return {"logprobs": torch.cat(logprobs), "loss": loss.detach().reshape(1)}
+    return {"logprobs": torch.cat(chosen).detach(), "loss": loss.detach().reshape(1)}
 
 
 def gradients(model, prefix: str) -> dict[str, torch.Tensor]:
@@ -148,8 +155,8 @@ def gradients(model, prefix: str) -> dict[str, torch.Tensor]:
             for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
 
 
-def make(name: str, config, folder: pathlib.Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def build(name: str, config, folder: pathlib.Path):
+    """A random model, saved in the folder."""
     torch.manual_seed(sum(map(ord, name)))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
     for parameter in model.parameters():  # norms and biases that are not all ones and zeros
@@ -158,34 +165,66 @@ def make(name: str, config, folder: pathlib.Path) -> None:
     model.tie_weights()
     model.eval()
     save(name, model, folder)
-    data = sequences(config.vocab_size)
-    golden = {"ids": torch.cat([ids for ids, _ in data]).int(), "mask": torch.cat([m for _, m in data]).to(torch.uint8),
-              "lengths": torch.tensor(LENGTHS, dtype=torch.int32)}
-    golden |= run(model, data) | gradients(model, "grad.")
-    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    assert (run(again, data)["logprobs"] - golden["logprobs"]).abs().max() < 1e-6, name
-    prompt = data[1][0].unsqueeze(0)
-    greedy = model.generate(prompt, max_new_tokens=32, do_sample=False, pad_token_id=0)
-    golden["greedy"] = greedy[0, prompt.shape[1]:].int()
-    options = ADAPTERS.get(name, dict(target_modules="all-linear"))
-    lora = get_peft_model(model, LoraConfig(r=3, lora_alpha=5, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
-                                            **options))
+    return model
+
+
+def adapt(model, options: dict, size: float = 0.1):
+    """A LoRA model whose adapter changes something."""
+    lora = get_peft_model(model, LoraConfig(lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", **options))
     for key, parameter in lora.named_parameters():
         if "lora_B" in key or "modules_to_save" in key:
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    lora.eval()
+            parameter.data += size * torch.randn_like(parameter)
+    return lora.eval()
+
+
+def save_adapter(lora, folder: pathlib.Path) -> None:
+    lora.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    for key in ("target_modules", "modules_to_save"):  # sets: their order is another one in every process
+        if isinstance(config[key], list):
+            config[key].sort()
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def reference(model, data, prompt: torch.Tensor, tokens: int, adapter: pathlib.Path, options: dict,
+              size: float = 0.1) -> dict[str, torch.Tensor]:
+    """All that is compared. Leaves the adapter in its folder and on the model."""
+    golden = run(model, data) | gradients(model, "grad.")
+    greedy = model.generate(prompt.unsqueeze(0), max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+    golden["greedy"] = greedy[0, len(prompt):].int()
+    lora = adapt(model, options, size)
     golden |= {"lora." + k: v for k, v in run(lora, data).items()} | gradients(lora, "lora.grad.")
-    lora.save_pretrained(folder / "adapter")
-    (folder / "adapter" / "README.md").unlink(missing_ok=True)
+    save_adapter(lora, adapter)
+    return golden
+
+
+def make(name: str, config, folder: pathlib.Path, lengths: tuple[int, ...]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    model = build(name, config, folder)
+    data = sequences(config.vocab_size, lengths)
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    assert (run(again, data)["logprobs"] - run(model, data)["logprobs"]).abs().max() < 1e-6, name
+    golden = {"ids": torch.cat([ids for ids, _ in data]).int(), "mask": torch.cat([m for _, m in data]).to(torch.uint8),
+              "lengths": torch.tensor(lengths, dtype=torch.int32)}
+    options = dict(r=3, lora_alpha=5) | ADAPTERS.get(name, dict(target_modules="all-linear"))
+    # Half of the positions: more than any window, and prompt and tokens stay on one side of every rope.
+    golden |= reference(model, data, data[1][0], config.max_position_embeddings // 2, folder / "adapter", options)
     save_file(golden, folder / "golden.safetensors")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
-    for family, configuration in families(FULL if options.full else SMALL).items():
+    sizes, lengths = (FULL, FULL_LENGTHS) if options.full else (SMALL, LENGTHS)
+    for family, configuration in families(sizes).items():
         if not options.only or family in options.only:
-            make(family, configuration, options.output / family)
+            make(family, configuration, options.output / family, lengths)
+
+
+if __name__ == "__main__":
+    main()

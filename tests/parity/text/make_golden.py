@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """What the `tokenizers` package makes of random texts, as hashes: for tokenizer_parity_test.cpp.
 
-python make_golden.py
+tests/parity/reference.sh regenerate parity/text/make_golden
     trains the small tokenizers of golden/ and hashes 20,000 texts each
 python make_golden.py --output FOLDER --texts 1000000 --size 8000 --corpus FILE...
     the same in another folder, larger; then
     LIMBIC_TEXT_GOLDEN=FOLDER build/release/tests/text_parity_tests
 
-Needs tokenizers only. A hash covers the ids of CHUNK texts, and what is decoded from them with and
-without special tokens.
+A hash covers the ids of CHUNK texts, and what is decoded from them with and without special tokens.
 """
 import argparse
 import array
@@ -20,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "unit" / "tokenizer")]
 import corpus
-from make_golden_parts import LLAMA3, O200K, QWEN, byte_level, special, split
+from styles import LLAMA3, O200K, QWEN, byte_level, special, split
 from random_text import random_text
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         trainers)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the `sentencepiece` package makes of random texts, as hashes: for tokenizer_parity_test.cpp.
 
-Takes the options of make_golden.py. Needs sentencepiece and tokenizers (for its decoders only).
+Takes the options of make_golden.py. Of tokenizers it has the decoders only.
 """
 import argparse
 import io

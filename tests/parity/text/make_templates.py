@@ -2,7 +2,8 @@
 """Writes golden/templates.json: what jinja2 makes, in transformers' environment, of every template
 of templates.txt and of ../../unit/template/golden/templates, as hashes over options.
 
-Needs jinja2 only. Run it after changing a template or a conversation: python make_templates.py
+Run it after changing a template or a conversation:
+tests/parity/reference.sh regenerate --write make_templates
 `python make_templates.py TEMPLATE CONVERSATION` prints the texts instead.
 """
 import hashlib

@@ -1,7 +1,6 @@
 """Writes golden.json: which tokens survive the logits warpers of transformers, and with which log-probability.
 
-    pip install torch==2.11.0 transformers==5.23.0
-    python tests/unit/generation/make_golden.py
+    tests/parity/reference.sh regenerate generation
 """
 
 import json

@@ -1,7 +1,6 @@
 """Writes reference.json: losses and gradients of the GRPO family in float64, written apart from limbic's code.
 
-    pip install numpy torch==2.11.0 trl==1.16.0
-    python tests/unit/loss/make_reference.py
+    tests/parity/reference.sh regenerate loss
 
 The values come from plain loops over tokens in NumPy; the gradients from torch's autograd of the same formulas in
 vector form, whose values must agree with the loops. Where TRL has the case, TRL's own _compute_loss must give the

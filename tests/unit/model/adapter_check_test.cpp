@@ -159,6 +159,15 @@ TEST_F(AdapterCheck, DoraIsPefts) {
   expect_finding(check(AdapterTarget::kLlamacpp), Weight::kRefused, "DoRA");
 }
 
+TEST_F(AdapterCheck, ChangedBasesArePefts) {
+  json_["init_lora_weights"] = "gaussian";
+  EXPECT_TRUE(check(AdapterTarget::kVllm).usable());
+  json_["init_lora_weights"] = "pissa_niter_4";
+  EXPECT_TRUE(check(AdapterTarget::kPeft).usable());
+  expect_finding(check(AdapterTarget::kVllm), Weight::kSilent, "init_lora_weights is");
+  expect_finding(check(AdapterTarget::kLlamacpp), Weight::kSilent, "init_lora_weights is");
+}
+
 TEST_F(AdapterCheck, SavedModulesArePefts) {
   tensors_.push_back({"base_model.model.lm_head.weight", at::ones({61, 24})});
   json_["modules_to_save"] = {"lm_head"};

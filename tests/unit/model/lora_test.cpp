@@ -299,6 +299,13 @@ TEST(Lora, OtherKindsOfAdapterAreRefused) {
   expect_part(saved.refusal("exclude_modules", {"k_proj"}), "exclude_modules");
   expect_part(saved.refusal("layers_to_transform", {0}), "layers_to_transform");
   expect_part(saved.refusal("bias", "all"), "bias: got \"all\"");
+  expect_part(saved.refusal("kasa_config", {{"beta", 1.0}}), "kasa_config");
+  for (const char* start : {"pissa", "pissa_niter_16", "OLoRA", "corda", "loftq", "lora_ga"}) {
+    expect_part(saved.refusal("init_lora_weights", start), "want one that leaves the base");
+  }
+  for (const Json& start : {Json(true), Json("gaussian"), Json("eva"), Json("orthogonal")}) {
+    EXPECT_EQ(saved.refusal("init_lora_weights", start), "no error");
+  }
   EXPECT_EQ(saved.refusal("modules_to_save", nullptr), "no error");
 }
 

@@ -1,7 +1,6 @@
 """Writes golden.json: AdamW and gradient clipping of torch, learning-rate schedules of transformers.
 
-    pip install torch==2.11.0 transformers==5.23.0
-    python tests/unit/optim/make_golden.py
+    tests/parity/reference.sh regenerate optim
 """
 
 import json

@@ -1,7 +1,6 @@
 """Writes classification.json: scikit-learn's figures for random answers.
 
-    pip install scikit-learn==1.9.1
-    python tests/unit/rl/make_classification.py
+    tests/parity/reference.sh regenerate classification
 """
 
 import json

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes golden/*.json: what jinja2 makes of our templates, in transformers' environment.
 
-Reads golden/expressions.txt (one a line) and golden/templates. Needs jinja2 only. Run
-it in this folder after changing a template or a case: python make_golden.py
+Reads golden/expressions.txt (one a line) and golden/templates. Run it after changing a template or
+a case: tests/parity/reference.sh regenerate --write unit/template
 """
 import datetime
 import functools

@@ -2,8 +2,8 @@
 """Writes golden/: tiny tokenizers in the styles of known families, and what the `tokenizers`
 package makes of the texts of corpus.py.
 
-Needs tokenizers only. Run it in this folder after changing a tokenizer or a text:
-python make_golden.py
+Run it after changing a tokenizer or a text:
+tests/parity/reference.sh regenerate --write unit/tokenizer
 """
 import json
 import random
@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import corpus
-from make_golden_parts import LLAMA3, O200K, QWEN, byte_level, special, split
+from styles import LLAMA3, O200K, QWEN, byte_level, special, split
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
 

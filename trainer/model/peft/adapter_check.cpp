@@ -215,6 +215,12 @@ class AdapterCheck {
     if (config_.flag_or("use_dora", false) || dora_) {
       find(Weight::kRefused, "DoRA; merge it into the base");
     }
+    if (changes_base(config_)) {
+      find(Weight::kSilent,
+           "init_lora_weights is {}: the adapter belongs to a base that PEFT changes when it loads "
+           "it; convert it by save_pretrained's path_initial_model_for_weight_conversion",
+           json_.at("init_lora_weights").dump());
+    }
     if (config_.text_or("bias", "none") != "none") {
       find(Weight::kSilent, "bias is {}; biases are passed over", json_.at("bias").dump());
     }

@@ -1,6 +1,7 @@
 #include "trainer/model/peft/adapter_config.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <limits>
@@ -105,12 +106,18 @@ void refuse_others(const JsonReader& config) {
   }
   for (const char* key :
        {"layers_to_transform", "layers_pattern", "exclude_modules", "layer_replication",
-        "trainable_token_indices", "target_parameters", "alora_invocation_tokens"}) {
+        "trainable_token_indices", "target_parameters", "alora_invocation_tokens", "use_bdlora",
+        "arrow_config", "kasa_config", "monteclora_config"}) {
     if (config.has(key) && !json.at(key).empty()) {
       config.fail(key, json.at(key).dump(), "nothing; limbic reads plain LoRA");
     }
   }
   if (config.text_or("bias", "none") != "none") config.fail("bias", json.at("bias").dump(), "none");
+  if (changes_base(config)) {
+    config.fail("init_lora_weights", json.at("init_lora_weights").dump(),
+                "one that leaves the base as it is; convert the adapter by save_pretrained's "
+                "path_initial_model_for_weight_conversion");
+  }
 }
 
 }  // namespace
@@ -141,6 +148,18 @@ void describe(Fields& f, LoraConfig& c) {
   f.field("use_rslora", c.use_rslora, "scale by alpha / sqrt(r) instead");
   f.field("modules_to_save", c.modules_to_save,
           "embed_tokens and lm_head: trained as a whole and saved with the adapter");
+}
+
+bool changes_base(const JsonReader& config) {
+  const Json& json = config.json();
+  if (!json.contains("init_lora_weights") || !json.at("init_lora_weights").is_string()) {
+    return false;  // true or false: PEFT's own start
+  }
+  std::string how = json.at("init_lora_weights").get<std::string>();
+  std::ranges::transform(how, how.begin(), [](unsigned char c) { return std::tolower(c); });
+  return std::ranges::any_of(
+      std::array{"pissa", "olora", "corda", "loftq", "lora_ga"},
+      [&](const char* name) { return how.starts_with(name); });  // pissa_niter_16
 }
 
 bool is_target(const std::string& module, const std::string& target) {

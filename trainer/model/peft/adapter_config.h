@@ -36,6 +36,10 @@ void describe(Fields& f, LoraConfig& c);
 // other characters than a name has is a regular expression of whole names.
 bool is_target(const std::string& module, const std::string& target);
 
+// Whether PEFT changes the base's weights when it begins such an adapter (PiSSA, OLoRA, CorDA,
+// LoftQ, LoRA-GA): what is saved belongs to the changed base, which is not saved.
+bool changes_base(const JsonReader& config);
+
 // Throws DataError when target_modules, rank_pattern or alpha_pattern of an adapter_config.json
 // hold something that is no regular expression, is longer than 1000 characters, or refers back.
 void check_expressions(const JsonReader& config);

@@ -1,4 +1,6 @@
-"""Writes packing.json: what TRL's best-fit decreasing makes of some lists of lengths. Needs trl and datasets.
+"""Writes packing.json: what TRL's best-fit decreasing makes of some lists of lengths.
+
+    tests/parity/reference.sh regenerate packing
 
 A document's tokens are all its own index, so the packed rows show which documents they hold.
 """
