@@ -80,6 +80,8 @@ def load(folder: pathlib.Path):
     model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager",
                                                          output_loading_info=True)
     assert not any(report.values()), (folder, report)
+    # torch gives a padding token's row no gradient from where it is read, also where it ends turns as in SmolLM2.
+    model.get_input_embeddings().padding_idx = None
     return model.eval()
 
 
