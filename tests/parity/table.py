@@ -176,8 +176,11 @@ def smol_rows(limbic: Limbic, folder: pathlib.Path) -> tuple[dict, dict]:
     own = differences(make_golden.run(single, data) | make_golden.gradients(single, "grad."), golden)
     single = PeftModel.from_pretrained(load(folder), adapter, is_trainable=True).eval()
     own += differences(make_golden.run(single, data) | make_golden.gradients(single, "lora.grad."), golden, "lora.")
+    with torch.no_grad():
+        merged = torch.cat(make_golden.logprobs(single.merge_and_unload(), data))
+    own.append(largest(merged, golden["lora.logprobs"]))
     del single
-    names = ("log-probs", "loss", "gradients", "LoRA log-probs", "LoRA loss", "LoRA gradients")
+    names = ("log-probs", "loss", "gradients", "LoRA log-probs", "LoRA loss", "LoRA gradients", "merged")
     return compare(limbic, folder, adapter, data, rows, prompt, golden), dict(zip(names, own, strict=True))
 
 
