@@ -16,7 +16,9 @@ golden/make_golden.py makes it. Its columns:
   merged          the folder of limbic merge, loaded in transformers, against base and adapter in peft
   trained         the folder of two steps of limbic train, loaded in transformers, against limbic
 
-Exit code 1 when a difference is above 1e-4 or a token another one.
+Exit code 1 when a difference is above 1e-4 or a token another one. SmolLM2 has gradients that float32 cannot give so
+well: it is compared with transformers in float64, and may be off by twice of what transformers in float32 is, which is
+the line below it.
 """
 
 import argparse
@@ -24,11 +26,14 @@ import json
 import pathlib
 import sys
 import tempfile
+from unittest import mock
 
 import torch
 from binary import ROOT, Limbic, conversation, write_tokenizer
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig
+from transformers.models.llama import modeling_llama
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "golden"))
 import make_golden
@@ -75,6 +80,8 @@ def load(folder: pathlib.Path):
     model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager",
                                                          output_loading_info=True)
     assert not any(report.values()), (folder, report)
+    # torch gives a padding token's row no gradient from where it is read, also where it ends turns as in SmolLM2.
+    model.get_input_embeddings().padding_idx = None
     return model.eval()
 
 
@@ -94,7 +101,7 @@ def compare(limbic: Limbic, folder: pathlib.Path, adapter: pathlib.Path, data, r
     out["loss"] = abs(loss - float(golden["loss"]))
     out["gradients"] = gradient_difference(found, golden, "grad.")
     got, want = limbic.greedy(folder, prompt, len(golden["greedy"])), golden["greedy"].tolist()
-    out["greedy"] = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), None) if got != want else "equal"
+    out["greedy"] = "equal" if got == want else next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), len(got))
     out["LoRA log-probs"] = largest(limbic.logprobs(folder, sequences, adapter), golden["lora.logprobs"])
     loss, found = limbic.gradients(folder, rows, adapter)
     out["LoRA loss"] = abs(loss - float(golden["lora.loss"]))
@@ -133,9 +140,27 @@ def talk_tokens(words, messages: list[dict]) -> tuple[torch.Tensor, torch.Tensor
     return torch.tensor(ids), mask
 
 
-def smol_row(limbic: Limbic, folder: pathlib.Path) -> dict:
+class Wide:
+    """torch for a module that takes norms and softmax in float32, whatever the model's type."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name: str):
+        return getattr(torch, name)
+
+
+def differences(run: dict, golden: dict, prefix: str = "") -> list[float]:
+    """Of log-probabilities, loss and gradients of transformers itself."""
+    grad = prefix + "grad."
+    found = {key.removeprefix(grad): value.double() for key, value in run.items() if key.startswith(grad)}
+    return [largest(run["logprobs"], golden[prefix + "logprobs"]), largest(run["loss"], golden[prefix + "loss"]),
+            gradient_difference(found, golden, grad)]
+
+
+def smol_rows(limbic: Limbic, folder: pathlib.Path) -> tuple[dict, dict]:
+    """limbic's differences from transformers in float64, and those of transformers in float32."""
     torch.manual_seed(5)
-    model, words = load(folder), AutoTokenizer.from_pretrained(folder)
+    model, words = load(folder).double(), AutoTokenizer.from_pretrained(folder)
     model.generation_config.eos_token_id = None  # 64 tokens, whatever they are
     data = [talk_tokens(words, talk) for talk in TALKS]
     rows = [{"messages": talk} for talk in TALKS]
@@ -144,19 +169,37 @@ def smol_row(limbic: Limbic, folder: pathlib.Path) -> dict:
     prompt = torch.tensor(words.apply_chat_template(TALKS[0][:1], add_generation_prompt=True, return_dict=False))
     adapter = limbic.place("adapter")
     options = dict(r=8, lora_alpha=16, target_modules="all-linear")
-    golden = make_golden.reference(model, data, prompt, 64, adapter, options, size=0.01)
+    with mock.patch.object(modeling_llama, "torch", Wide()):
+        golden = make_golden.reference(model, data, prompt, 64, adapter, options, size=0.01)
     del model
-    return compare(limbic, folder, adapter, data, rows, prompt, golden)
+    single = load(folder)
+    own = differences(make_golden.run(single, data) | make_golden.gradients(single, "grad."), golden)
+    single = PeftModel.from_pretrained(load(folder), adapter, is_trainable=True).eval()
+    own += differences(make_golden.run(single, data) | make_golden.gradients(single, "lora.grad."), golden, "lora.")
+    with torch.no_grad():
+        merged = torch.cat(make_golden.logprobs(single.merge_and_unload(), data))
+    own.append(largest(merged, golden["lora.logprobs"]))
+    del single
+    names = ("log-probs", "loss", "gradients", "LoRA log-probs", "LoRA loss", "LoRA gradients", "merged")
+    return compare(limbic, folder, adapter, data, rows, prompt, golden), dict(zip(names, own, strict=True))
 
 
 def cell(value) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return f"{value:.1e}"
     return value if value == "equal" else f"differs at {value}"
 
 
-def is_good(value) -> bool:
-    return value <= LIMIT if isinstance(value, float) else value == "equal"
+def show(name: str, row: dict, own: dict) -> int:
+    """Prints a row and what float32 costs by itself, as far as that is known: the figures beyond their limits."""
+    print(f"{name:18}" + "".join(f"{cell(row[column]):>15}" for column in COLUMNS), flush=True)
+    if own:
+        print(f"{'  transformers':18}" + "".join(f"{cell(own.get(column)):>15}" for column in COLUMNS), flush=True)
+    limits = {column: max(LIMIT, 2.0 * own.get(column, 0.0)) for column in COLUMNS}
+    return sum(not value <= limits[column] if isinstance(value, float) else value != "equal"
+               for column, value in row.items())
 
 
 def main() -> int:
@@ -166,18 +209,16 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="names of families")
     parser.add_argument("--threads", type=int, default=2, help="of limbic")
     options = parser.parse_args()
-    jobs = {name: lambda limbic, name=name, config=config: family_row(limbic, name, config)
+    jobs = {name: lambda limbic, name=name, config=config: (family_row(limbic, name, config), {})
             for name, config in families().items() if options.only is None or name in options.only}
     if options.smol:
-        jobs["SmolLM2-135M"] = lambda limbic: smol_row(limbic, options.smol)
+        jobs["SmolLM2-135M"] = lambda limbic: smol_rows(limbic, options.smol)
     print(f"{'':18}" + "".join(f"{column:>15}" for column in COLUMNS))
     beyond = 0
     for name, job in jobs.items():
         with tempfile.TemporaryDirectory() as work:
-            row = job(Limbic(options.limbic, pathlib.Path(work), options.threads))
-        print(f"{name:18}" + "".join(f"{cell(row[column]):>15}" for column in COLUMNS), flush=True)
-        beyond += sum(not is_good(row[column]) for column in COLUMNS)
-    print(f"{len(jobs)} rows, {beyond} figures beyond {LIMIT:.0e}")
+            beyond += show(name, *job(Limbic(options.limbic, pathlib.Path(work), options.threads)))
+    print(f"{len(jobs)} rows, {beyond} figures beyond their limits")
     return 1 if beyond > 0 or not jobs else 0
 
 

@@ -174,7 +174,7 @@ def adapt(model, options: dict, size: float = 0.1):
     for key, parameter in lora.named_parameters():
         if "lora_B" in key or "modules_to_save" in key:
             parameter.data += size * torch.randn_like(parameter)
-    return lora.eval()
+    return lora.to(model.dtype).eval()
 
 
 def save_adapter(lora, folder: pathlib.Path) -> None:
