@@ -8,6 +8,7 @@
 #include "data/template/jinja/lexer.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace fs = std::filesystem;
@@ -15,14 +16,7 @@ namespace {
 
 Json read_tokenizer_config(const fs::path& folder) {
   const fs::path path = folder / "tokenizer_config.json";
-  if (!fs::exists(path)) return Json::object();
-  try {
-    Json config = Json::parse(read_file(path.string()));
-    if (config.is_object()) return config;
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: got no JSON: {}", path.string(), error.what()));
-  }
-  throw DataError(fmt::format("{}: got no JSON object", path.string()));
+  return fs::exists(path) ? read_json_object(path.string()) : Json::object();
 }
 
 // bos_token, eos_token and their like: texts, or objects of an added token.

@@ -6,6 +6,7 @@
 #include "data/tokenizer/sentencepiece/sentencepiece_loader.h"
 #include "data/tokenizer/tokenizer_parts.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace {
@@ -17,7 +18,8 @@ nlohmann::json read_json(const std::string& path) {
   try {
     return nlohmann::json::parse(read_file(path));
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: got no valid JSON: {}", path, error.what()));
+    throw DataError(
+        fmt::format("{}: got broken JSON ({}), want an object", path, parse_problem(error)));
   }
 }
 
@@ -62,15 +64,7 @@ std::optional<std::int32_t> named_token(const Tokenizer::Parts& parts, const std
 
 Json read_config(const std::string& path) {
   if (!std::filesystem::exists(path)) return Json::object();
-  try {
-    Json config = Json::parse(read_file(path));
-    if (!config.is_object()) {
-      throw DataError(path + ": got no object, want the tokenizer's settings");
-    }
-    return config;
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: got no valid JSON: {}", path, error.what()));
-  }
+  return read_json_object(path);
 }
 
 std::string normalized_spelling(const Normalizer& normalizer, const std::string& content) {

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "trainer/base/error.h"
-#include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 #include "trainer/model/config/families.h"
 #include "trainer/model/config/json_reader.h"
 
@@ -26,16 +26,6 @@ void read_token_ids(const Json& json, const std::string& where, std::vector<std:
   }
 }
 
-Json parse_file(const std::string& path) {
-  try {
-    Json json = Json::parse(read_file(path));
-    if (!json.is_object()) throw DataError(path + ": got no JSON object, want one");
-    return json;
-  } catch (const Json::parse_error& error) {
-    throw DataError(fmt::format("{}: got broken JSON ({}), want an object", path, error.what()));
-  }
-}
-
 }  // namespace
 
 ModelConfig ModelConfig::load(const std::string& folder) {
@@ -47,10 +37,10 @@ ModelConfig ModelConfig::load(const std::string& folder) {
                     folder));
   }
   const std::string path = folder + "/config.json";
-  ModelConfig config = parse(parse_file(path), path);
+  ModelConfig config = parse(read_json_object(path), path);
   const std::string generation = folder + "/generation_config.json";
   if (fs::exists(generation))
-    read_token_ids(parse_file(generation), generation, config.eos_token_ids);
+    read_token_ids(read_json_object(generation), generation, config.eos_token_ids);
   return config;
 }
 
@@ -63,6 +53,10 @@ ModelConfig ModelConfig::parse(const Json& json, const std::string& where) {
     config.fail("architectures",
                 config.has("architectures") ? json.at("architectures").dump() : "nothing",
                 "a list with one architecture such as LlamaForCausalLM");
+  }
+  if (config.has("quantization_config")) {
+    config.fail("quantization_config", json.at("quantization_config").dump(),
+                "none; limbic reads no quantized weights");
   }
   out.architecture = json.at("architectures")[0].get<std::string>();
   read_family(config, out);

@@ -13,6 +13,7 @@
 #include "trainer/base/error.h"
 #include "trainer/base/fields.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic {
 namespace {
@@ -76,7 +77,7 @@ Json parse_strictly(const std::string& path, const char* begin, std::uint64_t si
     if (!json.is_object()) broken(path, "no JSON object where one belongs", kind);
     return json;
   } catch (const Json::exception& error) {
-    broken(path, fmt::format("no JSON where an object belongs: {}", error.what()), kind);
+    broken(path, fmt::format("no JSON where an object belongs: {}", parse_problem(error)), kind);
   }
 }
 

@@ -6,7 +6,7 @@
 #include <regex>
 
 #include "trainer/base/error.h"
-#include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::model {
 namespace {
@@ -148,13 +148,7 @@ void check_expressions(const JsonReader& config) {
 }
 
 LoraConfig read_adapter_config(const std::string& path) {
-  Json json;
-  try {
-    json = Json::parse(read_file(path));
-  } catch (const Json::parse_error& error) {
-    throw DataError(fmt::format("{}: got broken JSON ({}), want an object", path, error.what()));
-  }
-  if (!json.is_object()) throw DataError(path + ": got no JSON object, want one");
+  const Json json = read_json_object(path);
   const JsonReader config(json, path);
   if (!config.has("peft_type") || json.at("peft_type") != "LORA") {
     config.fail("peft_type", config.has("peft_type") ? json.at("peft_type").dump() : "nothing",
