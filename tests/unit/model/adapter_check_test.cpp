@@ -19,7 +19,7 @@ class AdapterCheck : public ::testing::Test {
  protected:
   AdapterCheck() {
     Decoder decoder = tiny_model();
-    const LoraConfig config{.r = 4, .target_modules = {"q_proj", "down_proj"}};
+    const LoraConfig config{.r = 16, .target_modules = {"q_proj", "down_proj"}};
     attach_lora(decoder, config, 3, false);
     tensors_ = export_adapter(decoder);
     for (NamedTensor& item : tensors_) item.tensor.fill_(0.1);
@@ -109,7 +109,7 @@ TEST_F(AdapterCheck, ZerosChangeNothing) {
 TEST_F(AdapterCheck, ShapesMustFitModelAndRank) {
   tensors_[0].tensor = tensors_[0].tensor.slice(1, 1).contiguous();
   expect_finding(check(AdapterTarget::kPeft), Weight::kRefused,
-                 "has A 4 x 23 and B 60 x 4, want 4 x 24 and 60 x 4");
+                 "has A 16 x 23 and B 60 x 16, want 16 x 24 and 60 x 16");
 }
 
 TEST_F(AdapterCheck, PatternsAreKeptByPeftAlone) {
@@ -130,7 +130,7 @@ TEST_F(AdapterCheck, PatternsAreKeptByPeftAlone) {
 
 TEST_F(AdapterCheck, RslorasScaleIsLostInLlamacpp) {
   json_["use_rslora"] = true;
-  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 64");
+  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 128");
 }
 
 TEST_F(AdapterCheck, DoraIsPefts) {
@@ -148,6 +148,11 @@ TEST_F(AdapterCheck, SavedModulesArePefts) {
   expect_finding(check(AdapterTarget::kLlamacpp), Weight::kRefused, "lm_head");
 }
 
+TEST_F(AdapterCheck, SavedModulesHaveTensors) {
+  json_["modules_to_save"] = {"lm_head"};
+  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent, "no tensor of lm_head");
+}
+
 TEST_F(AdapterCheck, VllmHasRankLimits) {
   const auto with_rank = [&](std::int64_t rank) {
     json_["r"] = rank;
@@ -158,6 +163,7 @@ TEST_F(AdapterCheck, VllmHasRankLimits) {
     return check(AdapterTarget::kVllm);
   };
   EXPECT_TRUE(with_rank(16).findings.empty());
+  expect_finding(with_rank(12), Weight::kNote, "--max-lora-rank 16");
   expect_finding(with_rank(17), Weight::kNote, "--max-lora-rank 32");
   expect_finding(with_rank(300), Weight::kNote, "--max-lora-rank 320");
   expect_finding(with_rank(600), Weight::kRefused, "at most 512");

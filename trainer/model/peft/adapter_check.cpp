@@ -7,6 +7,7 @@
 
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
+#include "trainer/base/json_file.h"
 #include "trainer/model/config/json_reader.h"
 #include "trainer/model/peft/adapter_config.h"
 #include "trainer/model/weights.h"
@@ -19,7 +20,7 @@ using Weight = AdapterFinding::Weight;
 
 constexpr const char* kPrefix = "base_model.model.";
 constexpr std::int64_t kVllmDefaultRank = 16;
-constexpr std::int64_t kVllmLargestRank = 512;
+constexpr std::int64_t kVllmRanks[] = {1, 8, 16, 32, 64, 128, 256, 320, 512};
 
 struct Shape {
   std::int64_t out, in;
@@ -36,7 +37,7 @@ class AdapterCheck {
   AdapterCheck(const ModelConfig& model, const std::string& folder, AdapterTarget target)
       : model_(model),
         target_(target),
-        json_(read_json(folder + "/adapter_config.json")),
+        json_(read_json_object(folder + "/adapter_config.json")),
         config_(json_, folder + "/adapter_config.json"),
         file_(SafetensorsFile::open(folder + "/adapter_model.safetensors")) {
     if (config_.text_or("peft_type", "") != "LORA") {
@@ -58,6 +59,7 @@ class AdapterCheck {
     check_unmatched();
     check_pairs();
     check_targets();
+    check_saved_tensors();
     check_config();
     if (target_ == AdapterTarget::kVllm) check_vllm();
     if (target_ == AdapterTarget::kLlamacpp) check_llamacpp();
@@ -65,15 +67,6 @@ class AdapterCheck {
   }
 
  private:
-  static Json read_json(const std::string& path) {
-    try {
-      Json json = Json::parse(read_file(path));
-      if (json.is_object()) return json;
-    } catch (const Json::parse_error&) {
-    }
-    throw DataError(path + ": got no JSON object, want the config of an adapter");
-  }
-
   template <class... Args>
   void find(Weight weight, fmt::format_string<Args...> text, Args&&... args) {
     report_.findings.push_back({weight, fmt::format(text, std::forward<Args>(args)...)});
@@ -197,6 +190,18 @@ class AdapterCheck {
     }
   }
 
+  void check_saved_tensors() {
+    if (!filled("modules_to_save")) return;
+    for (const Json& item : json_.at("modules_to_save")) {
+      const std::string name = item.is_string() ? item.get<std::string>() : item.dump();
+      const bool there = std::ranges::any_of(saved_, [&](const std::string& module) {
+        return module == name || module.ends_with("." + name);
+      });
+      if (!there)
+        find(Weight::kSilent, "modules_to_save: no tensor of {}; it stays the base's", name);
+    }
+  }
+
   void check_config() {
     if (config_.text_or("base_model_name_or_path", "").empty()) {
       find(Weight::kNote, "base_model_name_or_path is empty; loaders have to be told the base");
@@ -233,14 +238,12 @@ class AdapterCheck {
     for (const auto& [module, pair] : pairs_) {
       if (pair.a != nullptr) rank = std::max(rank, pair.a->size(0));
     }
-    if (rank > kVllmLargestRank) {
-      find(Weight::kRefused, "rank {}, want at most {}", rank, kVllmLargestRank);
-    } else if (rank > kVllmDefaultRank) {
-      std::int64_t limit = 0;
-      for (const std::int64_t known : {32, 64, 128, 256, 320, 512}) {
-        if (limit == 0 && known >= rank) limit = known;
-      }
-      find(Weight::kNote, "rank {}: start vLLM with --max-lora-rank {}", rank, limit);
+    const auto limit = std::ranges::lower_bound(kVllmRanks, rank);
+    if (limit == std::end(kVllmRanks)) {
+      find(Weight::kRefused, "rank {}, want at most {}", rank, *std::prev(limit));
+    } else if (rank != *limit || rank > kVllmDefaultRank) {
+      find(Weight::kNote, "rank {}: vLLM wants --max-lora-rank {} or more (one of {}; default {})",
+           rank, *limit, fmt::join(kVllmRanks, ", "), kVllmDefaultRank);
     }
   }
 
