@@ -22,9 +22,12 @@ std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<Ro
   const std::int64_t positions = model.decoder->config().max_position_embeddings;
   for (const RowText& row : rows) {
     data::Example document;
-    document.ids = data::find_column(row.row, "ids") != nullptr
-                       ? ids_of(row.row, vocabulary)
-                       : encode_messages(model.text, row.row, false).ids;
+    if (data::find_column(row.row, "ids") != nullptr) {
+      document.ids = ids_of(row.row, vocabulary);
+    } else {
+      data::want_column(row.row, "messages", "ids or messages");
+      document.ids = encode_messages(model.text, row.row, false).ids;
+    }
     if (static_cast<std::int64_t>(document.ids.size()) > positions) {
       data::fail_row(row.row, fmt::format("got {} tokens, want at most the model's {} positions",
                                           document.ids.size(), positions));
