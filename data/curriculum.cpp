@@ -69,8 +69,8 @@ std::vector<std::vector<std::int64_t>> curriculum_levels(std::span<const double>
                                                          const CurriculumConfig& config) {
   const auto rows = static_cast<std::int64_t>(difficulty.size());
   if (rows < config.buckets) {
-    throw ConfigError(fmt::format("got {} rows for {} buckets, want at least one row per bucket",
-                                  rows, config.buckets));
+    throw ConfigError(fmt::format(
+        "curriculum.buckets: got {} for {} rows, want at most one per row", config.buckets, rows));
   }
   for (std::size_t i = 0; i < difficulty.size(); ++i) {
     if (!std::isfinite(difficulty[i])) {

@@ -6,7 +6,7 @@
 
 #include "data/tokenizer/utf8.h"
 #include "trainer/base/error.h"
-#include "trainer/base/fields.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace {
@@ -36,9 +36,11 @@ class Validator : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    std::string_view text = error.what();
-    if (const auto at = text.find("] "); at != text.npos) text.remove_prefix(at + 2);
-    if (const auto at = text.find("line 1, "); at != text.npos) text.remove_prefix(at + 8);
+    const std::string problem = parse_problem(error);
+    std::string_view text = problem;
+    if (const std::string_view line = "line 1, "; text.starts_with(line)) {
+      text.remove_prefix(line.size());
+    }
     if (text.size() > kMaxReasonBytes) {
       text = text.substr(0, complete_utf8_prefix(text.substr(0, kMaxReasonBytes)));
     }

@@ -62,8 +62,8 @@ Json from_sharegpt(const Row& row, const Json& turn, const std::string& where) {
 // A list of messages as it stands in a column, ShareGPT's spelling translated.
 Json message_list(const Row& row, std::string_view column, const Json& value) {
   if (!value.is_array() || value.empty()) {
-    fail_row(row, fmt::format("got {} in column '{}', want a list of messages",
-                              value.is_array() ? "an empty list" : in_words(value), column));
+    fail_row(row, fmt::format("got {} in column '{}', want a list of messages", in_words(value),
+                              column));
   }
   Json turns = Json::array();
   for (std::size_t i = 0; i < value.size(); ++i) {

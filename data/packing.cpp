@@ -60,8 +60,9 @@ Groups split_by_tokens(std::span<const std::int64_t> lengths, std::int64_t max_t
   std::int64_t tokens = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     if (max_tokens > 0 && lengths[i] > max_tokens) {
-      throw ConfigError(fmt::format("got {} tokens per batch and a row of {}, want room for it",
-                                    max_tokens, lengths[i]));
+      throw ConfigError(
+          fmt::format("max_tokens_per_batch: got {} and a row of {} tokens, want room for it",
+                      max_tokens, lengths[i]));
     }
     const bool full_tokens = max_tokens > 0 && tokens + lengths[i] > max_tokens;
     const bool full_rows = max_rows > 0 && !groups.empty() && std::ssize(groups.back()) >= max_rows;

@@ -41,7 +41,7 @@ const Json& want_column(const Row& row, std::string_view name, std::string_view 
 
 std::string in_words(const Json& value) {
   if (value.is_null()) return "null";
-  if (value.is_array()) return "a list";
+  if (value.is_array()) return value.empty() ? "an empty list" : "a list";
   if (value.is_object()) return "an object";
   std::string text = value.dump();
   if (text.size() > kMaxShownBytes) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "trainer/base/error.h"
 
@@ -39,6 +40,9 @@ Failure failure_of(const std::exception_ptr& error) {
     return {kExitUserError, one_line(e.what())};
   } catch (const DataError& e) {
     return {kExitUserError, one_line(e.what())};
+  } catch (const std::filesystem::filesystem_error& e) {
+    return {kExitUserError, fmt::format("{}: got \"{}\", want files that can be read and written",
+                                        e.path1().string(), e.code().message())};
   } catch (const Error& e) {  // CommError, RemoteError
     return {kExitLostContact, one_line(e.what())};
   } catch (const c10::OutOfMemoryError& e) {

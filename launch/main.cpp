@@ -45,11 +45,14 @@ int run(int argc, char** argv) {
   app.add_flag("--version", version, "versions of limbic and its libraries");
   app.add_flag("--config-reference", reference, "every key of the experiment file, as Markdown");
   add_commands(app, chosen);
+  add_example(app, "limbic train configs/tiny.yaml");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::cerr << "error: " << error.what() << "; see --help" << std::endl;
+    const std::string unknown = unknown_command(app, argc, argv);
+    std::cerr << "error: " << (unknown.empty() ? error.what() : unknown) << "; see --help"
+              << std::endl;
     return kExitUserError;
   }
   if (version) {

@@ -101,14 +101,12 @@ void add_chat(CLI::App& app, Chosen chosen) {
   add_model_options(*command, options->model);
   command->add_option("--system", options->system, "system message");
   command->add_option("--max-new-tokens", options->max_new_tokens, "longest answer (512)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
-  command->add_option("--temperature", options->temperature, "0 = greedy (0.7)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--top-p", options->top_p, "nucleus mass (0.95)")
-      ->check(CLI::Range(1e-9, 1.0));
+      ->check(whole_number(1, 1 << 30));
+  command->add_option("--temperature", options->temperature, "0 = greedy (0.7)")->check(number(0));
+  command->add_option("--top-p", options->top_p, "nucleus mass (0.95)")->check(number(1e-9, 1.0));
   command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", options->seed, "seed of the draws (0)");
+      ->check(whole_number(0));
+  command->add_option("--seed", options->seed, "seed of the draws (0)")->check(whole_number(0));
   add_example(*command, "limbic chat --model runs/quickstart/merged");
   command->callback([options, &chosen] { chosen = [options] { return Chat(*options).run(); }; });
 }

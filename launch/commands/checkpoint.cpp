@@ -1,10 +1,12 @@
 // `limbic checkpoint list|verify|show`: what lies in a run's checkpoints.
 #include "trainer/checkpoint/checkpoint.h"
 
+#include <filesystem>
 #include <iostream>
 
 #include "launch/commands/commands.h"
 #include "trainer/base/error.h"
+#include "trainer/base/json_file.h"
 
 namespace limbic::launch {
 namespace {
@@ -34,15 +36,17 @@ int verify(const std::string& folder) {
 }
 
 int show(const std::string& folder) {
+  if (!std::filesystem::exists(folder + "/MANIFEST.json")) {
+    throw DataError(
+        folder + ": got no MANIFEST.json, want a step folder; limbic checkpoint list names them");
+  }
   const checkpoint::LoadedCheckpoint loaded = checkpoint::load(folder);
   Json tensors = Json::object();
   for (const auto& tensor : loaded.tensors) tensors[tensor.name] = tensor.tensor.sizes().vec();
-  std::cout << Json{{"step", loaded.step},
-                    {"info", loaded.info},
-                    {"tensors", tensors},
-                    {"state", loaded.state}}
-                   .dump(2)
-            << "\n";
+  Json shown = read_json_object(folder + "/MANIFEST.json");
+  shown["tensors"] = tensors;
+  shown["state"] = loaded.state;
+  std::cout << shown.dump(2) << "\n";
   return 0;
 }
 
@@ -51,16 +55,21 @@ int show(const std::string& folder) {
 void add_checkpoint(CLI::App& app, Chosen chosen) {
   auto* group = app.add_subcommand("checkpoint", "look at checkpoints");
   group->require_subcommand(1);
-  const auto add = [&](const char* name, const char* help, int (*run)(const std::string&)) {
+  const std::string quickstart = "runs/quickstart";
+  add_example(*group, "limbic checkpoint list " + quickstart);
+  const auto add = [&](const std::string& name, const char* help, const char* what,
+                       const std::string& example, int (*run)(const std::string&)) {
     auto* command = group->add_subcommand(name, help);
     auto folder = std::make_shared<std::string>();
-    command->add_option("folder", *folder, "a step, a stage or a run folder")->required();
-    add_example(*command, std::string("limbic checkpoint ") + name + " runs/quickstart");
+    command->add_option("folder", *folder, what)->required();
+    add_example(*command, "limbic checkpoint " + name + " " + example);
     command->callback([=, &chosen] { chosen = [folder, run] { return run(*folder); }; });
   };
-  add("list", "every checkpoint below a folder", list);
-  add("verify", "check every hash", verify);
-  add("show", "manifest and state of one step folder", show);
+  const char* any = "a step, a stage or a run folder";
+  add("list", "every checkpoint below a folder", any, quickstart, list);
+  add("verify", "check every hash", any, quickstart, verify);
+  add("show", "manifest and state of a checkpoint", "a step folder",
+      quickstart + "/checkpoints/sft/step-00000066", show);
 }
 
 }  // namespace limbic::launch

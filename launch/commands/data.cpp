@@ -83,6 +83,7 @@ int check_data(const DataOptions& options) {
 void add_data(CLI::App& app, Chosen chosen) {
   auto* data = app.add_subcommand("data", "look at data");
   data->require_subcommand(1);
+  add_example(*data, "limbic data check configs/quickstart.yaml");
   auto* command = data->add_subcommand("check", "read every row, report bad ones, lengths, labels");
   auto options = std::make_shared<DataOptions>();
   command->add_option("config", options->config, "experiment file")->required();

@@ -31,10 +31,19 @@ class EvalCommand {
         stop_(stop) {}
 
   void run() {
+    config_.in_place([&] { measure(); });
+  }
+
+ private:
+  void measure() {
     if (config_.eval && !config_.eval->predictions.empty()) {
       if (comm_.rank() != 0) return;
-      show(eval::score_predictions(config_.eval->predictions, config_.eval->options,
-                                   folder("eval")));
+      config_.in_place(
+          [&] {
+            show(eval::score_predictions(config_.eval->predictions, config_.eval->options,
+                                         folder("eval")));
+          },
+          "eval");
       return;
     }
     set_threads(config_.run.threads);
@@ -54,7 +63,6 @@ class EvalCommand {
       throw ConfigError(options_.config + ": got no eval section and no eval stage, want one");
   }
 
- private:
   std::string folder(const std::string& name) const {
     if (config_.eval && !config_.eval->output.empty()) return config_.eval->output;
     return config_.output() + "/" + name;
@@ -94,7 +102,8 @@ class EvalCommand {
                                .seed = static_cast<std::uint64_t>(config_.run.seed),
                                .resume_from = "",
                                .stop_requested = stop_};
-    eval::run_eval(context, options, folder(name));
+    config_.in_place([&] { eval::run_eval(context, options, folder(name)); },
+                     config_.eval ? name : "stages." + name);
     if (comm_.rank() == 0) show_files(name);
   }
 

@@ -4,6 +4,7 @@
 #include "launch/commands/chat_rows.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/row_files.h"
+#include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/base/seed.h"
 #include "trainer/engine/stop_tokens.h"
@@ -56,6 +57,11 @@ int generate(const GenerateOptions& options) {
       .max_batch = options.batch};
   const std::int64_t room =
       model.decoder->config().max_position_embeddings - options.max_new_tokens;
+  if (room < 1) {
+    throw ConfigError(
+        fmt::format("--max-new-tokens: got {}, want less than the model's {} positions",
+                    options.max_new_tokens, model.decoder->config().max_position_embeddings));
+  }
   std::uint64_t index = 0;
   Throughput done;
   const auto chunk = static_cast<std::size_t>(std::max<std::int64_t>(1, options.batch / options.n));
@@ -104,17 +110,16 @@ void add_generate(CLI::App& app, Chosen chosen) {
       ->required();
   command->add_option("--output", options->output, "rows with completions")->required();
   command->add_option("--max-new-tokens", options->max_new_tokens, "longest completion (256)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
-  command->add_option("--temperature", options->temperature, "0 = greedy (1)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--top-p", options->top_p, "nucleus mass (1)")->check(CLI::Range(1e-9, 1.0));
+      ->check(whole_number(1, 1 << 30));
+  command->add_option("--temperature", options->temperature, "0 = greedy (1)")->check(number(0));
+  command->add_option("--top-p", options->top_p, "nucleus mass (1)")->check(number(1e-9, 1.0));
   command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   command->add_option("--n", options->n, "completions per row (1)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command->add_option("--seed", options->seed, "seed of the draws (0)");
+      ->check(whole_number(1, 1 << 20));
+  command->add_option("--seed", options->seed, "seed of the draws (0)")->check(whole_number(0));
   command->add_option("--batch", options->batch, "sequences decoded at a time (64)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+      ->check(whole_number(1, 1 << 20));
   command->add_flag("--ignore-eos", options->ignore_eos, "end tokens may be drawn and end nothing");
   add_example(*command,
               "limbic generate --model models/SmolLM2-135M-Instruct --input rows.jsonl --output "

@@ -8,7 +8,8 @@
 #include "launch/run/stage_runner.h"
 #include "rl/dpo/dpo_stage.h"
 #include "rl/dpo/preference_rows.h"
-#include "rl/policy/policy_config.h"
+#include "rl/eval/eval_stage.h"
+#include "rl/policy/rollout.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/encode_rows.h"
 #include "trainer/sft/sft_stage.h"
@@ -105,7 +106,9 @@ class Inspection {
                              config_.run.name, config_.output(), config_.model.path,
                              decoder_.config().architecture, world_);
     show_memory(count_parameters(decoder_, config_), config_, place_, world_);
-    for (const StageConfig& stage : config_.stages) show_stage(stage);
+    for (const StageConfig& stage : config_.stages) {
+      config_.in_place([&] { show_stage(stage); }, "stages." + stage.name);
+    }
   }
 
  private:
@@ -121,6 +124,8 @@ class Inspection {
       show_dpo(*dpo, context, rows);
     } else if (const rl::PolicyConfig* policy = stage.policy()) {
       show_policy(*policy, context, rows);
+    } else if (const auto* eval = std::get_if<eval::EvalConfig>(&stage.options)) {
+      eval::check_labels(*eval, rows);
     }
   }
 
@@ -156,6 +161,7 @@ class Inspection {
 
   void show_policy(const rl::PolicyConfig& config, const engine::RunContext& context,
                    const data::Mixture& rows) {
+    rl::check_scoring(config, config_.rewards, rows, world_);
     std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
                              rl::total_steps(config, rows.size(), world_),
                              rl::prompts_per_rollout(config, world_), config.num_generations);
@@ -218,13 +224,13 @@ void add_inspect(CLI::App& app, Chosen chosen) {
   command->add_option("config", options->config, "experiment file")->required();
   command->add_option("overrides", options->overrides, "section.key=value");
   command->add_option("--ranks", options->ranks, "world size to plan for (1)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(whole_number(1, 1 << 20));
   add_example(*command, "limbic inspect configs/quickstart.yaml --ranks 2");
   command->callback([options, &chosen] {
     chosen = [options] {
       const RunConfig config = load_run_config(options->config, options->overrides);
       set_threads(config.run.threads);
-      inspect(config, options->ranks);
+      config.in_place([&] { inspect(config, options->ranks); });
       return 0;
     };
   });

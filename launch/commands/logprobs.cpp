@@ -25,9 +25,12 @@ std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<Ro
   const std::int64_t positions = config.max_position_embeddings;
   for (const RowText& row : rows) {
     data::Example document;
-    document.ids = data::find_column(row.row, "ids") != nullptr
-                       ? ids_of(row.row, config.vocab_size)
-                       : encode_messages(model.text, row.row, false).ids;
+    if (data::find_column(row.row, "ids") != nullptr) {
+      document.ids = ids_of(row.row, config.vocab_size);
+    } else {
+      data::want_column(row.row, "messages", "ids or messages");
+      document.ids = encode_messages(model.text, row.row, false).ids;
+    }
     if (document.ids.empty()) data::fail_row(row.row, "got no token, want at least one");
     with_place(row.row, [&] { config.check_tokens(document.ids); });
     if (static_cast<std::int64_t>(document.ids.size()) > positions) {

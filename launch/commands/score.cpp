@@ -1,10 +1,13 @@
 // `limbic score`: a reward graph on finished completions.
+#include <map>
+
 #include "data/messages.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/row_files.h"
 #include "launch/config/rewards_file.h"
 #include "rewards/terms/term.h"
 #include "trainer/base/error.h"
+#include "trainer/base/log.h"
 
 namespace limbic::launch {
 namespace {
@@ -83,10 +86,20 @@ Json to_json(const rewards::Score& score) {
   return {{"reward", score.reward ? Json(*score.reward) : Json()}, {"components", components}};
 }
 
+// Column: the term of this process that reads it.
+std::map<std::string, std::string> columns_of(const RewardsFile& file, rewards::Scorer& scorer) {
+  std::map<std::string, std::string> columns;
+  if (!file.rewards.remote.workers.empty()) return columns;
+  for (const auto& term : scorer.describe().terms) {
+    for (const std::string& column : term.columns) columns.emplace(column, term.name);
+  }
+  return columns;
+}
+
 int score(const ScoreOptions& options) {
-  RewardsFile file = load_rewards_file(options.rewards, options.overrides);
-  const auto scorer = rewards::make_scorer(file.rewards, file.context);
-  scorer->connect();
+  const RewardsFile file = load_rewards_file(options.rewards, options.overrides);
+  const auto scorer = file.make_scorer();
+  auto unseen = columns_of(file, *scorer);
   transform_rows(options.input, options.output, kRowsAtATime,
                  [&](const std::vector<RowText>& rows) {
                    std::vector<rewards::Completion> batch;
@@ -94,6 +107,7 @@ int score(const ScoreOptions& options) {
                    for (const RowText& row : rows) {
                      std::vector<rewards::Completion> completions = completions_of(row.row);
                      counts.push_back(completions.size());
+                     for (const auto& [name, value] : completions[0].columns) unseen.erase(name);
                      std::move(completions.begin(), completions.end(), std::back_inserter(batch));
                    }
                    const std::vector<rewards::Score> scores = scorer->score(batch, 0);
@@ -107,6 +121,10 @@ int score(const ScoreOptions& options) {
                    }
                    return fields;
                  });
+  for (const auto& [column, term] : unseen) {
+    spdlog::warn("{}: got no column '{}' in any row, want it for the reward term '{}'",
+                 options.input, column, term);
+  }
   return 0;
 }
 

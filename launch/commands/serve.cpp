@@ -16,12 +16,13 @@ int serve(const std::string& path, const std::vector<std::string>& overrides) {
   RewardsFile file = load_rewards_file(path, overrides);
   // An experiment file may name its workers beside the graph that they serve.
   if (file.rewards.graph) file.rewards.remote.workers.clear();
-  auto scorer = rewards::make_scorer(file.rewards, file.context);
-  scorer->connect();
-  rewards::RewardServer server(file.serve, scorer);
-  spdlog::info("serving on {}", server.address());
+  const auto scorer = file.make_scorer();
+  std::unique_ptr<rewards::RewardServer> server;
+  file.source->in_place(
+      [&] { server = std::make_unique<rewards::RewardServer>(file.serve, scorer); });
+  spdlog::info("serving on {}", server->address());
   wait_for_stop_signal();
-  server.shutdown();
+  server->shutdown();
   return 0;
 }
 

@@ -41,13 +41,15 @@ int train(const TrainOptions& options) {
       throw ConfigError(options.config + ": stages: got none, want at least one");
     }
     set_threads(config.run.threads);
-    if (options.dry_run) {
-      if (world.communicator().rank() == 0) inspect(config, world.communicator().size());
-      return;
-    }
-    Place place;
-    parallel::together(world.communicator(), [&] { place = choose_place(config.run); });
-    run_pipeline(config, place, world.communicator(), pipeline_options(options), stop);
+    config.in_place([&] {
+      if (options.dry_run) {
+        if (world.communicator().rank() == 0) inspect(config, world.communicator().size());
+        return;
+      }
+      Place place;
+      parallel::together(world.communicator(), [&] { place = choose_place(config.run); });
+      run_pipeline(config, place, world.communicator(), pipeline_options(options), stop);
+    });
   });
 }
 

@@ -2,12 +2,14 @@
 // an experiment file may stand beside it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "rewards/config.h"
 #include "rewards/service/reward_service.h"
 #include "rewards/terms/term.h"
+#include "trainer/base/yaml_config.h"
 
 namespace limbic::launch {
 
@@ -15,6 +17,10 @@ struct RewardsFile {
   rewards::RewardsConfig rewards;
   rewards::ServeConfig serve;
   rewards::GraphContext context;
+  std::shared_ptr<const YamlDocument> source;
+
+  // Connected. Throws ConfigError or RemoteError, with file and line.
+  std::shared_ptr<rewards::Scorer> make_scorer() const;
 };
 
 // Throws ConfigError.

@@ -22,17 +22,27 @@ void describe_dtype(Fields& f, Dtype& dtype, const char* help) {
            help);
 }
 
-// Rules that span sections; `f` gives file and line of the list of stages.
+// Announced, not part of this version.
+void refuse_later_stages(Fields& f) {
+  if (!f.reading() || !f.has("type")) return;
+  std::string type;
+  f.field("type", type, "");
+  if (type == "synthesize")
+    f.fail("type", "got 'synthesize', which this version does not have yet");
+}
+
+// Rules that span sections.
 class CrossCheck {
  public:
-  CrossCheck(Fields& f, const RunConfig& c) : f_(f), c_(c) {
+  explicit CrossCheck(const RunConfig& c) : c_(c) {
     for (const auto& [name, dataset] : c.datasets) datasets_.push_back(name);
   }
 
   void run() {
     for (const StageConfig& stage : c_.stages) {
       if (!seen_.insert(stage.name).second) {
-        f_.fail("stages", fmt::format("{}: got two stages of this name, want one", stage.name));
+        throw ConfigError(
+            fmt::format("stages.{}: got two stages of this name, want one", stage.name));
       }
       check_data(stage);
       check_start(stage);
@@ -46,45 +56,53 @@ class CrossCheck {
     if (std::holds_alternative<MergeConfig>(stage.options)) return;
     const std::vector<std::string> names = stage.datasets();
     if (stage.data().empty()) {
-      f_.fail("stages", fmt::format("{}.data: got nothing, want a dataset", stage.name));
+      throw ConfigError(fmt::format("stages.{}.data: got nothing, want a dataset", stage.name));
     }
     for (const std::string& name : names) {
       if (std::find(datasets_.begin(), datasets_.end(), name) != datasets_.end()) continue;
       const std::string near = nearest_name(name, datasets_);
-      f_.fail("stages", fmt::format("{}.data: got '{}', want one of: {}{}", stage.name, name,
+      throw ConfigError(fmt::format("stages.{}.data: got '{}', want one of: {}{}", stage.name, name,
                                     fmt::join(datasets_, ", "),
                                     near.empty() ? "" : "; did you mean '" + near + "'?"));
     }
   }
 
   void check_start(const StageConfig& stage) {
+    const bool merges = std::holds_alternative<MergeConfig>(stage.options);
+    if (merges && !c_.lora) {
+      throw ConfigError(
+          fmt::format("stages.{}: got merge with full fine-tuning, want a lora "
+                      "section; without one there is no adapter to fold",
+                      stage.name));
+    }
     if (stage.init_from.empty()) {
-      if (std::holds_alternative<MergeConfig>(stage.options) && training_.empty()) {
-        f_.fail("stages", fmt::format("{}: got merge without a training stage before it, want one "
-                                      "(limbic merge folds an adapter without a run)",
-                                      stage.name));
+      if (merges && training_.empty()) {
+        throw ConfigError(
+            fmt::format("stages.{}: got merge without a training stage before it, want one "
+                        "(limbic merge folds an adapter without a run)",
+                        stage.name));
       }
       return;
     }
     if (std::find(training_.begin(), training_.end(), stage.init_from) != training_.end()) return;
-    f_.fail("stages", fmt::format("{}.init_from: got '{}', want a training stage before it{}{}",
-                                  stage.name, stage.init_from, training_.empty() ? "" : ": ",
-                                  fmt::join(training_, ", ")));
+    throw ConfigError(fmt::format(
+        "stages.{}.init_from: got '{}', want a training stage before it{}{}", stage.name,
+        stage.init_from, training_.empty() ? "" : ": ", fmt::join(training_, ", ")));
   }
 
   void check_rewards(const StageConfig& stage) {
     const rl::PolicyConfig* policy = stage.policy();
     if (policy == nullptr) return;
     if (c_.rewards.remote.workers.empty() && !c_.rewards.graph) {
-      f_.fail("stages", fmt::format("{}: got {} without rewards, want rewards.workers or "
-                                    "rewards.graph",
-                                    stage.name, stage.type()));
+      throw ConfigError(
+          fmt::format("stages.{}: got {} without rewards, want rewards.workers or "
+                      "rewards.graph",
+                      stage.name, stage.type()));
     }
     const std::string problem = rl::by_term_problem(*policy, c_.rewards);
-    if (!problem.empty()) f_.fail("stages", fmt::format("{}.{}", stage.name, problem));
+    if (!problem.empty()) throw ConfigError(fmt::format("stages.{}.{}", stage.name, problem));
   }
 
-  Fields& f_;
   const RunConfig& c_;
   std::vector<std::string> datasets_, training_;
   std::set<std::string> seen_;
@@ -196,12 +214,18 @@ void describe(Fields& f, StageConfig& c) {
   f.field("name", c.name, "name of the stage and of its folder in the output");
   f.field("init_from", c.init_from,
           "training stage whose result it starts from; empty = the last one before it");
+  refuse_later_stages(f);
   f.variant("type", c.options, {"sft", "grpo", "dpo", "chord", "eval", "merge"}, "kind of stage");
   if (!f.reading()) return;
-  static const std::set<std::string> taken = {"checkpoints", "final"};
-  if (!is_plain_name(c.name) || taken.count(c.name) > 0) {
-    f.fail("name",
-           fmt::format("got '{}', want letters, digits, . _ - (not checkpoints or final)", c.name));
+  // What else a run leaves in its folder.
+  static const std::set<std::string> taken = {
+      "checkpoints",  "final",   "config.resolved.yaml", "metrics.jsonl", "completions.jsonl",
+      "summary.json", "run.json"};
+  if (!is_plain_name(c.name)) {
+    f.fail("name", fmt::format("got '{}', want letters, digits, . _ -", c.name));
+  }
+  if (taken.count(c.name) > 0 || c.name.ends_with(".unfinished")) {
+    f.fail("name", fmt::format("got '{}', want a name that a run does not use itself", c.name));
   }
 }
 
@@ -222,13 +246,21 @@ void describe(Fields& f, RunConfig& c) {
   f.section("serve", c.serve, "where `limbic serve` listens");
   f.list("stages", c.stages, "what is done, in order");
   f.section("eval", c.eval, "what `limbic eval` measures; absent = the eval stages");
-  if (f.reading()) CrossCheck(f, c).run();
+  if (f.reading()) CrossCheck(c).run();
+}
+
+void RunConfig::in_place(const std::function<void()>& work, const std::string& section) const {
+  if (source) {
+    source->in_place(work, section);
+  } else {
+    work();
+  }
 }
 
 RunConfig load_run_config(const std::string& path, const std::vector<std::string>& overrides) {
-  const YamlDocument document = YamlDocument::load(path, overrides);
   RunConfig config;
-  document.read(config);
+  config.source = std::make_shared<const YamlDocument>(YamlDocument::load(path, overrides));
+  config.in_place([&] { config.source->read(config); });
   return config;
 }
 

@@ -1,6 +1,8 @@
 // The experiment file: everything that a run is made of. See docs/config.md for every key.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -96,7 +98,10 @@ struct RunConfig {
   std::optional<rewards::ServeConfig> serve;
   std::vector<StageConfig> stages;
   std::optional<EvalSection> eval;
+  std::shared_ptr<const YamlDocument> source;  // null = not read from a file
 
+  // Runs `work`; what it throws about a key gains file and line (YamlDocument::in_place).
+  void in_place(const std::function<void()>& work, const std::string& section = "") const;
   std::string output() const { return run.output.empty() ? "runs/" + run.name : run.output; }
 };
 void describe(Fields& f, RunConfig& c);

@@ -3,9 +3,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "launch/run/stage_runner.h"
+#include "rl/eval/eval_stage.h"
+#include "rl/policy/rollout.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/parallel/collectives.h"
@@ -70,6 +74,7 @@ class Pipeline {
 
  private:
   void run_stages() {
+    check_resume();
     check_data();
     std::string last_trained;
     for (const StageConfig& stage : config_.stages) {
@@ -84,14 +89,41 @@ class Pipeline {
     if (!last_trained.empty()) folder_.link_final(last_trained);
   }
 
-  // Rows are read before the first stage computes anything.
+  // A checkpoint that no stage could continue from would be passed over.
+  void check_resume() const {
+    if (state_.resume_from.empty()) return;
+    const std::filesystem::path step = std::filesystem::weakly_canonical(state_.resume_from);
+    const bool of_stage =
+        std::any_of(config_.stages.begin(), config_.stages.end(), [&](const StageConfig& stage) {
+          return stage.trains() && step.parent_path().filename() == stage.name;
+        });
+    if (of_stage && std::filesystem::exists(step / "MANIFEST.json")) return;
+    throw ConfigError(
+        fmt::format("--resume: got '{}', want auto, never or a step folder of a "
+                    "training stage; limbic checkpoint list {} names them",
+                    state_.resume_from, config_.output()));
+  }
+
+  // Rows, labels and rewards are read before the first stage computes anything.
   void check_data() {
     parallel::together(communicator_, [&] {
       for (const StageConfig& stage : config_.stages) {
         if (folder_.find(stage.name) != nullptr) continue;
-        for (const std::string& name : stage.data()) datasets_.get(name);
+        config_.in_place([&] { check_stage(stage); }, "stages." + stage.name);
       }
     });
+  }
+
+  void check_stage(const StageConfig& stage) {
+    for (const std::string& name : stage.datasets()) datasets_.get(name);
+    std::vector<const data::Dataset*> datasets;
+    for (const std::string& name : stage.data()) datasets.push_back(&datasets_.get(name));
+    if (const rl::PolicyConfig* policy = stage.policy()) {
+      rl::check_scoring(*policy, config_.rewards, data::Mixture(datasets), communicator_.size());
+    }
+    if (const auto* eval = std::get_if<eval::EvalConfig>(&stage.options)) {
+      eval::check_labels(*eval, data::Mixture(datasets));
+    }
   }
 
   void run_one(const StageConfig& stage, const std::string& parent) {

@@ -258,7 +258,10 @@ const data::Dataset& DatasetStore::get(const std::string& name) {
 
 engine::StageResult run_stage(RunState& state, const StageConfig& stage,
                               const std::string& parent) {
-  return StageRunner(state, stage, parent).run();
+  engine::StageResult result;
+  state.config.in_place([&] { result = StageRunner(state, stage, parent).run(); },
+                        "stages." + stage.name);
+  return result;
 }
 
 }  // namespace limbic::launch

@@ -41,6 +41,21 @@ void check_agreement(parallel::Communicator& communicator, const RunConfig& conf
   }
 }
 
+void check_backend(Backend backend, int ranks) {
+  if (backend == Backend::kMpi && !parallel::started_by_mpi()) {
+    throw ConfigError("parallel.backend: got mpi, want mpirun or srun to start the ranks");
+  }
+  if (backend == Backend::kLocal && ranks > 1) {
+    throw ConfigError(
+        fmt::format("parallel.backend: got local with {} ranks, want auto or mpi", ranks));
+  }
+  if (backend == Backend::kNccl) {
+    throw ConfigError(
+        "parallel.backend: got nccl, want auto, local or mpi; ranks on GPUs exchange by way of "
+        "host memory in this version");
+  }
+}
+
 }  // namespace
 
 World::World()
@@ -54,22 +69,7 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
   RunConfig config;
   parallel::together(*communicator_, [&] {
     config = load_run_config(path, overrides);
-    const Backend backend = config.parallel.backend;
-    const bool many = parallel::started_by_mpi();
-    if (backend == Backend::kMpi && !many) {
-      throw ConfigError(path +
-                        ": parallel.backend: got mpi, want mpirun or srun to start the ranks");
-    }
-    if (backend == Backend::kLocal && communicator_->size() > 1) {
-      throw ConfigError(
-          fmt::format("{}: parallel.backend: got local with {} ranks, want auto or mpi", path,
-                      communicator_->size()));
-    }
-    if (backend == Backend::kNccl) {
-      throw ConfigError(path +
-                        ": parallel.backend: got nccl, want auto, local or mpi; ranks on GPUs "
-                        "exchange by way of host memory in this version");
-    }
+    config.in_place([&] { check_backend(config.parallel.backend, communicator_->size()); });
   });
   check_agreement(*communicator_, config);
   communicator_->set_timeout(config.parallel.timeout_s);

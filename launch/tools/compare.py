@@ -57,6 +57,9 @@ def stages(summary: dict) -> list[list[str]]:
 
 
 def main() -> None:
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     run = pathlib.Path(sys.argv[1])

@@ -282,6 +282,7 @@ RemoteScorer::RemoteScorer(const RemoteOptions& options, std::uint64_t seed)
   if (options.workers.empty()) {
     throw ConfigError("rewards.workers: got no addresses, want at least one HOST:PORT");
   }
+  take_log_of_grpc();
   impl_->options = options;
   impl_->seed = seed;
   for (const std::string& address : options.workers) {

@@ -145,6 +145,7 @@ RewardServer::RewardServer(const ServeConfig& config, std::shared_ptr<Scorer> sc
   if (!config.metrics_address.empty() || config.tls) {
     throw ConfigError("serve: got metrics_address or tls, which this version does not have yet");
   }
+  take_log_of_grpc();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ResourceQuota quota("reward worker");

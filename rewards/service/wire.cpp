@@ -1,11 +1,13 @@
 #include "rewards/service/wire.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 
 #include <cmath>
 
 #include "data/tokenizer/utf8.h"
 #include "proto/reward.pb.h"
+#include "trainer/base/log.h"
 
 namespace limbic::rewards {
 namespace {
@@ -62,6 +64,10 @@ Reading read(const Message& message, bool has_number, double number) {
 }
 
 }  // namespace
+
+void take_log_of_grpc() {
+  gpr_set_log_function([](gpr_log_func_args* line) { spdlog::debug("gRPC: {}", line->message); });
+}
 
 void to_wire(const Completion& completion, wire::Sample& out) {
   out.set_key(valid(completion.key));

@@ -13,6 +13,10 @@ class Score;
 
 namespace limbic::rewards {
 
+// gRPC writes several lines with places in its own sources to stderr; what matters of them comes
+// back as a status. They go to limbic's log, below what it shows.
+void take_log_of_grpc();
+
 // Ill-formed UTF-8, which the wire cannot carry, becomes U+FFFD.
 void to_wire(const Completion& completion, reward::v1::Sample& out);
 Completion from_wire(const reward::v1::Sample& sample);

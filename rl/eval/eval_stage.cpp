@@ -26,7 +26,7 @@ class Reader {
  public:
   explicit Reader(const EvalConfig& config)
       : region_(config.region),
-        aliases_(rewards::Aliases::parse(config.aliases, rules_of(config), "eval.aliases")) {
+        aliases_(rewards::Aliases::parse(config.aliases, rules_of(config), "aliases")) {
     for (const std::string& choice : config.choices) labels_.insert(answer("", choice).predicted);
   }
 
@@ -231,6 +231,11 @@ class Evaluation {
 };
 
 }  // namespace
+
+void check_labels(const EvalConfig& config, const data::Mixture& rows) {
+  Reader reader(config);
+  for (std::int64_t i = 0; i < rows.size(); ++i) reader.gold(rows.row(i), config.label);
+}
 
 engine::StageResult run_eval(engine::RunContext& context, const EvalConfig& config,
                              const std::string& folder) {

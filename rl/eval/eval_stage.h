@@ -8,6 +8,10 @@
 
 namespace limbic::eval {
 
+// Reads the labels and aliases before there is a model. Throws ConfigError, DataError (file and
+// line).
+void check_labels(const EvalConfig& config, const data::Mixture& rows);
+
 // Every rank must call; rank 0 writes predictions.jsonl and table.json into `folder` (the rows with
 // `prediction` and `predicted_label` added, in their order). Throws ConfigError, DataError (a row
 // without label: file and line), Interrupted.

@@ -68,18 +68,31 @@ std::vector<double> weights_of(const data::Mixture& rows, const std::string& col
   return weights;
 }
 
+// A graph of this process counts the labels of the rows; workers have their own.
+std::shared_ptr<rewards::Scorer> scorer_for(const rewards::RewardsConfig& rewards,
+                                            const data::Mixture& rows, std::uint64_t seed) {
+  rewards::GraphContext graph{.label_counts = {}, .seed = seed};
+  if (rewards.remote.workers.empty()) graph.label_counts = count_short_columns(rows);
+  return rewards::make_scorer(rewards, graph);
+}
+
 }  // namespace
+
+void check_scoring(const PolicyConfig& config, const rewards::RewardsConfig& rewards,
+                   const data::Mixture& rows, int world) {
+  prompts_per_rollout(config, world);
+  if (rewards.remote.workers.empty())
+    require_columns(scorer_for(rewards, rows, 0)->describe(), rows);
+}
 
 RolloutCollector::RolloutCollector(engine::RunContext& context, const PolicyConfig& config,
                                    const data::Mixture& rows, const Reference& reference)
     : context_(context), config_(config), rows_(rows), reference_(reference) {
   const std::string problem = by_term_problem(config, context.rewards);
-  if (!problem.empty()) throw ConfigError(fmt::format("{}.{}", context.stage_name, problem));
+  if (!problem.empty()) throw ConfigError(problem);
   if (!config.sample_weight.empty()) weights_ = weights_of(rows, config.sample_weight);
-  rewards::GraphContext graph{
-      .label_counts = {}, .seed = derive_seed(context.seed, "retry", context.communicator.rank())};
-  if (context.rewards.remote.workers.empty()) graph.label_counts = count_short_columns(rows);
-  scorer_ = rewards::make_scorer(context.rewards, graph);
+  scorer_ = scorer_for(context.rewards, rows,
+                       derive_seed(context.seed, "retry", context.communicator.rank()));
   parallel::together(context.communicator, [&] {
     scorer_->connect();
     require_columns(scorer_->describe(), rows_);

@@ -28,6 +28,12 @@ struct RolloutPrompt {
   const engine::PromptRow* prompt = nullptr;
 };
 
+// What can be wrong with the rewards of these rows before there is a model: completions that do not
+// fill groups, the graph of this process, columns that no row has. Workers are not asked.
+// Throws ConfigError (a key of the stage or of rewards in front), DataError.
+void check_scoring(const PolicyConfig& config, const rewards::RewardsConfig& rewards,
+                   const data::Mixture& rows, int world);
+
 class RolloutCollector {
  public:
   // The scorer is made and asked for an answer here. Throws ConfigError, DataError (no row has a

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "tests/support/workplace.h"
@@ -77,6 +78,35 @@ TEST_F(BadConfig, RewardsWhoseLabelNoRowHas) {
   place_.write_rows("rows.jsonl", prompts(8));
   refused(kGrpo, {"rows.jsonl:1", "'mood'"},
           {"rewards.graph={name: r, type: label, column: mood}"});
+}
+
+// What only shows with the model or the rows at hand has file and line like the rest, and shows
+// before the first stage trains.
+TEST_F(BadConfig, LateFindingsHaveTheirPlace) {
+  refused(std::string("lora: {r: 4, target_modules: q_prj}\n") + kSft,
+          {"config.yaml:5: lora.target_modules: got 'q_prj'"});
+  const std::string both =
+      std::string("rewards:\n  graph: {type: label, column: label, aliases: no.yaml}\n") + kSft +
+      "  - {name: g, type: grpo, data: d, steps: 2, num_generations: 3}\n";
+  refused(both, {"config.yaml:9: stages.g.num_generations: got 3, want a divisor of the 8"});
+  refused(both, {"config.yaml:6: rewards.graph.aliases: got 'no.yaml'"},
+          {"stages.g.num_generations=4"});
+  refused(std::string(kSft) + "  - {name: e, type: eval, data: d, label: mood}\n",
+          {"rows.jsonl:1", "'mood'"});
+  refused(kSft, {"command line: stages.s.curriculum.buckets: got 99 for 8 rows"},
+          {"stages.s.curriculum={difficulty: length, buckets: 99}"});
+}
+
+TEST_F(BadConfig, WorkerThatCannotListenSaysSoInOneLine) {
+  const Ended ended = run_limbic({"serve", place_.write_config(kGrpo), "serve.address=1.2.3.4:5"});
+  expect_refused(ended, {"command line: serve.address: got '1.2.3.4:5'"});
+  EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+}
+
+TEST_F(BadConfig, CheckpointThatIsNotThere) {
+  expect_refused(run_limbic({"train", place_.write_config(kSft), "--resume", "step-9"}),
+                 {"--resume", "'step-9'", "step folder"});
+  EXPECT_FALSE(std::filesystem::exists(place_.file("out")));
 }
 
 TEST_F(BadConfig, GrpoWithoutRewards) {

@@ -65,6 +65,15 @@ TEST_F(BadInput, MissingPiecesOfTheModelFolder) {
   }
 }
 
+TEST_F(BadInput, BrokenConfigsAreNamedByLine) {
+  place_.write("model/config.json", "{\"hidden_size\":\n");
+  place_.write_rows("in.jsonl", {{{"prompt", "hello"}}});
+  const Ended ended = run_limbic({"generate", "--model", place_.model(), "--input",
+                                  place_.file("in.jsonl"), "--output", place_.file("out.jsonl")});
+  expect_refused(ended, {"config.json: got broken JSON (line 2, column 1"});
+  EXPECT_THAT(ended.err, testing::Not(testing::HasSubstr("exception")));
+}
+
 TEST_F(BadInput, TruncatedWeights) {
   const std::string whole = read_file(place_.file("model/model.safetensors"));
   for (const std::size_t size :

@@ -31,6 +31,9 @@ TEST(Help, EveryCommandShowsAnExample) {
                                                           {"inspect"},
                                                           {"data", "check"},
                                                           {"tokenize"},
+                                                          {"data"},
+                                                          {"adapter"},
+                                                          {"checkpoint"},
                                                           {"checkpoint", "list"},
                                                           {"checkpoint", "verify"},
                                                           {"checkpoint", "show"}};
@@ -53,11 +56,19 @@ TEST(Help, VersionNamesTheLibraries) {
 }
 
 TEST(Help, UnknownCommandsAndOptionsAreTheUsersError) {
-  expect_refused(run_limbic({"trian", "x.yaml"}), {"trian"});
+  expect_refused(run_limbic({"trian", "x.yaml"}), {"'trian'", "did you mean 'train'"});
+  expect_refused(run_limbic({"data", "chekc", "x.yaml"}), {"'chekc'", "did you mean 'check'"});
+  expect_refused(run_limbic({"report", "runs/a"}), {"'report'", "does not have it yet"});
   expect_refused(run_limbic({"generate", "--input", "a"}), {"--model"});
   expect_refused(
       run_limbic({"generate", "--model", "m", "--input", "a", "--output", "b", "--top-p", "1.5"}),
-      {"--top-p"});
+      {"--top-p: got '1.5', want a number from"});
+  const auto option = [](const std::string& name, const std::string& value) {
+    return run_limbic({"generate", "--model", "m", "--input", "a", "--output", "b", name, value});
+  };
+  expect_refused(option("--device", "1"), {"--device: got '1', want one of auto, cpu, cuda"});
+  expect_refused(option("--temperature", "nan"), {"--temperature: got 'nan', want a number of"});
+  expect_refused(option("--n", "1.5"), {"--n: got '1.5', want a whole number from 1 to"});
 }
 
 TEST(Eval, ScoresAFileOfPredictions) {
@@ -157,6 +168,9 @@ TEST(Checkpoint, ListsVerifiesAndShows) {
   const Json shown = Json::parse(show.out);
   EXPECT_EQ(shown.at("step"), 2);
   EXPECT_FALSE(shown.at("tensors").empty());
+  EXPECT_EQ(shown.at("files").size(), 2U);
+  EXPECT_TRUE(shown.at("files").at(0).contains("sha256"));
+  expect_refused(run_limbic({"checkpoint", "show", run}), {run, "want a step folder"});
 
   for (const auto& entry : std::filesystem::directory_iterator(step)) {
     if (entry.path().extension() != ".safetensors") continue;
@@ -175,7 +189,7 @@ TEST(Merge, TheMergedModelComputesWhatTheAdapterDoes) {
   expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));
   const std::string merged = place.file("merged");
   const Ended ended = run_limbic({"merge", "--model", place.model(), "--adapter",
-                                  place.file("out/final"), "--output", merged});
+                                  place.file("out/final"), "--output", merged + "/"});
   expect_ok(ended);
   EXPECT_THAT(ended.out, HasSubstr("read again, log-probabilities differ by at most"));
   EXPECT_THAT(read_file(merged + "/README.md"),

@@ -203,6 +203,16 @@ TEST_F(Rows, ScoreTellsTheThreeOutcomesApart) {
   EXPECT_EQ(rows[1].at("prompt"), "p");
 }
 
+TEST_F(Rows, ScoreWarnsOfAColumnThatNoRowHas) {
+  const std::string rewards =
+      place_.write("rewards.yaml", "rewards: {graph: {type: label, column: mood}}\n");
+  place_.write_rows("in.jsonl", {{{"prompt", "p"}, {"completion", "joy"}, {"label", "joy"}}});
+  const Ended ended = run_limbic({"score", "--rewards", rewards, "--input", place_.file("in.jsonl"),
+                                  "--output", place_.file("out.jsonl")});
+  expect_ok(ended);
+  EXPECT_NE(ended.err.find("got no column 'mood' in any row"), std::string::npos) << ended.err;
+}
+
 TEST_F(Rows, ScoreAsksAWorker) {
   const std::string graph =
       "  graph: {name: words, type: length, max: 1, unit: words}\nserve: {address: "

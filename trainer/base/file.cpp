@@ -26,6 +26,19 @@ constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 30;
   throw DataError(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
 }
 
+[[noreturn]] void refuse_to_write(const std::string& path, const std::string& got) {
+  throw DataError(fmt::format("{}: got {}, want a file that can be written", path, got));
+}
+
+fs::path folder_of(const std::string& path) {
+  const fs::path parent = fs::path(path).parent_path();
+  return parent.empty() ? fs::path(".") : parent;
+}
+
+std::string name_aside(const std::string& path) {
+  return fmt::format("{}.tmp-{}", path, ::getpid());
+}
+
 void sync_folder(const fs::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY);
   if (descriptor < 0) return;  // some file systems cannot open folders; the rename is still atomic
@@ -119,37 +132,65 @@ void write_file_atomically(const std::string& path, std::string_view content) {
   file.commit();
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), temporary_(fmt::format("{}.tmp-{}", path_, ::getpid())) {
-  const fs::path parent = fs::path(path_).parent_path();
-  std::error_code ignored;
-  if (!parent.empty()) fs::create_directories(parent, ignored);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail(temporary_, "cannot create");
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+  std::error_code error;
+  const fs::file_status target = fs::status(path_, error);
+  if (fs::is_directory(target) || path_.ends_with('/')) refuse_to_write(path_, "a folder");
+  in_place_ = fs::exists(target) && !fs::is_regular_file(target);
+  if (in_place_) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  } else {
+    if (fs::is_symlink(path_, error) && fs::exists(target)) path_ = fs::canonical(path_);
+    open_aside();
+  }
+  if (descriptor_ < 0) refuse_to_write(path_, std::strerror(errno));
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+// A file without a name goes with its process; not every file system has such files.
+void AtomicFile::open_aside() {
+  const fs::path folder = folder_of(path_);
+  std::error_code ignored;
+  fs::create_directories(folder, ignored);
+  descriptor_ = ::open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
+  if (descriptor_ >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) return;
+  temporary_ = name_aside(path_);
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 }
 
 void AtomicFile::write(std::string_view content) {
   while (!content.empty()) {
     const ssize_t count = ::write(descriptor_, content.data(), content.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(temporary_, "cannot write");
+    if (count < 0) fail(path_, "cannot write");
     content.remove_prefix(static_cast<std::size_t>(count));
   }
 }
 
 void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0) fail(temporary_, "cannot sync");
+  if (!in_place_) {
+    if (::fsync(descriptor_) != 0) fail(path_, "cannot sync");
+    if (temporary_.empty()) link_aside();
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_, "cannot rename into place");
+    sync_folder(folder_of(path_));
+  }
   ::close(descriptor_);
   descriptor_ = -1;
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_, "cannot rename into place");
-  const fs::path parent = fs::path(path_).parent_path();
-  sync_folder(parent.empty() ? fs::path(".") : parent);
+}
+
+void AtomicFile::link_aside() {
+  const std::string name = name_aside(path_);
+  const std::string handle = fmt::format("/proc/self/fd/{}", descriptor_);
+  ::unlink(name.c_str());
+  if (::linkat(AT_FDCWD, handle.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    fail(path_, "cannot link into place");
+  }
+  temporary_ = name;
 }
 
 std::string sha256(std::string_view content) {

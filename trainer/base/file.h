@@ -22,10 +22,13 @@ bool is_folder(const std::string& path);
 // part. Creates missing parent folders. Throws DataError.
 void write_file_atomically(const std::string& path, std::string_view content);
 
-// A file that grows line by line and appears under its name only when `commit` is called.
-// Destruction without commit removes it: an interrupted command leaves nothing half-written.
+// A file that grows line by line and appears under its name only when `commit` is called. Before
+// that it has no name where the file system allows it, and destruction without commit removes it:
+// an interrupted command leaves nothing half-written. A link is followed. Devices and pipes
+// (/dev/stdout) are written to as they are, never replaced.
 class AtomicFile {
  public:
+  // Throws DataError: a folder has this name, or the place cannot be written.
   explicit AtomicFile(std::string path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
@@ -35,9 +38,13 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_aside();
+  void link_aside();
+
   std::string path_;
-  std::string temporary_;
+  std::string temporary_;  // beside it; empty while the file has no name
   int descriptor_ = -1;
+  bool in_place_ = false;  // a device or a pipe
 };
 
 // Lower-case hexadecimal SHA-256.

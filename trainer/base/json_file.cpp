@@ -25,10 +25,8 @@ J parse(std::string_view text, const std::string& where, std::size_t max_keys) {
   try {
     return J::parse(text);
   } catch (const typename J::exception& error) {
-    const std::string_view reason = error.what();
-    const std::size_t tag = reason.find("] ");  // "[json.exception.parse_error.101] "
-    throw DataError(fmt::format("{}: got no valid JSON ({}), want an intact file", where,
-                                tag == std::string_view::npos ? reason : reason.substr(tag + 2)));
+    throw DataError(
+        fmt::format("{}: got broken JSON ({}), want an intact file", where, parse_problem(error)));
   }
 }
 
@@ -82,6 +80,15 @@ Json read_json_object(const std::string& path) {
     throw DataError(fmt::format("{}: got {}, want a JSON object", path, json.type_name()));
   }
   return json;
+}
+
+std::string parse_problem(const nlohmann::json::exception& error) {
+  std::string text = error.what();  // [json.exception...] parse error at line L, column C: ...
+  if (const auto at = text.find("] "); at != text.npos) text.erase(0, at + 2);
+  if (const std::string_view start = "parse error at "; text.starts_with(start)) {
+    text.erase(0, start.size());
+  }
+  return text;
 }
 
 }  // namespace limbic

@@ -30,4 +30,7 @@ nlohmann::json parse_sorted_json(std::string_view text, const std::string& where
 // A regular file that holds an object. Throws DataError `PATH: ...`.
 Json read_json_object(const std::string& path);
 
+// What the parser says, `line 2, column 1: ...`, without its name for the kind of error.
+std::string parse_problem(const nlohmann::json::exception& error);
+
 }  // namespace limbic

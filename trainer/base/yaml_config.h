@@ -1,6 +1,7 @@
 // Strict YAML in, YAML and Markdown out, for structs described with `Fields`.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,10 +43,17 @@ class YamlDocument {
 
   bool has(const std::string& top_level_key) const;
 
+  // Runs `work`. A ConfigError, DataError or RemoteError that begins with a dotted path of this
+  // file (`model.path: got ...`) goes on with the place of the deepest node on that path in front:
+  // `FILE:LINE: ` or `command line: `. A ConfigError about any other path is taken to mean a key
+  // of `section` (stages.NAME), if there is one.
+  void in_place(const std::function<void()>& work, const std::string& section = "") const;
+
  private:
   struct Impl;
   explicit YamlDocument(std::unique_ptr<Impl> impl);
   std::unique_ptr<Fields> reader(const std::vector<std::string>& ignored = {}) const;
+  std::string with_place(const std::string& message, const std::string& section) const;
   static void finish(Fields& fields);
   std::unique_ptr<Impl> impl_;
 };
@@ -86,7 +94,8 @@ class MarkdownWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// The known name with the smallest edit distance, or empty when none is near.
+// The known name with the smallest edit distance, or empty when none is near. A known name with one
+// word and `_` in front of it is near (max_steps: steps).
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace limbic

@@ -33,7 +33,7 @@ std::string shown(const YAML::Node& node) {
   return kind_of(node);
 }
 
-// Values may name an environment variable or a file instead of standing there.
+// Values may name an environment variable instead of standing there.
 std::string resolve(const std::string& text, const std::string& where) {
   if (text.starts_with("env:")) {
     const char* value = std::getenv(text.c_str() + 4);
@@ -52,6 +52,30 @@ bool parse_number(const std::string& text, T& value) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(begin, end, value);
   return error == std::errc() && stop == end && begin != end;
+}
+
+constexpr std::size_t kTypo = 2;
+
+// One word in front, as in names of other trainers: max_steps, lora_alpha.
+bool is_prefixed(std::string_view name, std::string_view known) {
+  const std::size_t bar = name.find('_');
+  return bar != std::string_view::npos && name.substr(bar + 1) == known;
+}
+
+// Levenshtein distance.
+std::size_t edits(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substitution = diagonal + (a[i - 1] != b[j - 1] ? 1 : 0);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitution});
+    }
+  }
+  return row.back();
 }
 
 Json to_json(const YAML::Node& node) {
@@ -326,15 +350,7 @@ class YamlReader final : public Fields {
     }
   }
 
-  static bool is_override(const YAML::Node& node) {
-    return node.Tag() == kOverrideTag || node.Tag() == kQuotedOverrideTag;
-  }
-
-  std::string where(const YAML::Node& node) const {
-    if (is_override(node)) return "command line";
-    const int line = node.Mark().line;
-    return line < 0 ? "command line" : fmt::format("{}:{}", file_, line + 1);
-  }
+  std::string where(const YAML::Node& node) const { return place_of(file_, node); }
 
   std::string section_path() const {
     return frames_.back().path.empty() ? "top level" : frames_.back().path;
@@ -361,19 +377,9 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    std::vector<std::size_t> row(candidate.size() + 1);
-    for (std::size_t j = 0; j <= candidate.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= name.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j <= candidate.size(); ++j) {
-        const std::size_t substitution = diagonal + (name[i - 1] != candidate[j - 1] ? 1 : 0);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitution});
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
+    const std::size_t distance = is_prefixed(name, candidate) ? kTypo : edits(name, candidate);
+    if (distance < best_distance) {
+      best_distance = distance;
       best = candidate;
     }
   }

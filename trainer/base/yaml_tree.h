@@ -19,6 +19,10 @@ struct YamlDocument::Impl {
   YAML::Node root;
 };
 
+bool is_override(const YAML::Node& node);
+// `FILE:LINE`, or `command line` for what an override has set.
+std::string place_of(const std::string& file, const YAML::Node& node);
+
 void apply_override(YAML::Node root, const std::string& text);
 void mark_override(YAML::Node value);
 

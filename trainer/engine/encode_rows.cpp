@@ -102,6 +102,11 @@ std::vector<data::Example> encode_examples(const RunContext& context, const data
 
 std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mixture& rows,
                                       LengthRule rule) {
+  if (rule.limit < 1) {
+    throw ConfigError(
+        "max_completion_length: got as many tokens as max_length or the model's positions, want "
+        "room for a prompt");
+  }
   std::vector<PromptRow> encoded(static_cast<std::size_t>(rows.size()));
   for_every_row(rows.size(), [&](std::int64_t i) {
     PromptRow& prompt = encoded[static_cast<std::size_t>(i)];
@@ -116,7 +121,7 @@ std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mix
     if (prompt.ids.empty()) data::fail_row(rows.row(i), "got an empty prompt, want some text");
     const auto length = static_cast<std::int64_t>(prompt.ids.size());
     if (length <= rule.limit) return;
-    if (rule.overlong == Overlong::kError || rule.limit < 1) {
+    if (rule.overlong == Overlong::kError) {
       data::fail_row(rows.row(i),
                      fmt::format("got a prompt of {} tokens, want at most {} (max_length "
                                  "or the model's positions, less max_completion_length)",

@@ -58,6 +58,10 @@ ModelConfig ModelConfig::parse(const Json& json, const std::string& where) {
                 config.has("architectures") ? json.at("architectures").dump() : "nothing",
                 "a list with one architecture such as LlamaForCausalLM");
   }
+  if (config.has("quantization_config")) {
+    config.fail("quantization_config", json.at("quantization_config").dump(),
+                "none; limbic reads no quantized weights");
+  }
   out.architecture = json.at("architectures")[0].get<std::string>();
   read_family(config, out);
   read_token_ids(json, where, out.eos_token_ids);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <exception>
+#include <filesystem>
 
 #include "trainer/base/error.h"
 
@@ -44,6 +45,8 @@ std::string report_of(const std::exception_ptr& failure) {
   } catch (const ConfigError& e) {
     return report(Kind::kConfig, e.what());
   } catch (const DataError& e) {
+    return report(Kind::kData, e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
     return report(Kind::kData, e.what());
   } catch (const RemoteError& e) {
     return report(Kind::kRemote, e.what());

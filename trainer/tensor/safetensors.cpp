@@ -80,7 +80,7 @@ Table parse_strictly(const std::string& path, const char* begin, std::uint64_t s
     if (!json.is_object()) broken(path, "no JSON object where one belongs", kind);
     return json;
   } catch (const Table::exception& error) {
-    broken(path, fmt::format("no JSON where an object belongs: {}", error.what()), kind);
+    broken(path, fmt::format("no JSON where an object belongs: {}", parse_problem(error)), kind);
   }
 }
 

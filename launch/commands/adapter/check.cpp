@@ -49,21 +49,22 @@ int check(const CheckOptions& options) {
 void add_adapter(CLI::App& app, Chosen chosen) {
   auto* group = app.add_subcommand("adapter", "look at adapters");
   group->require_subcommand(1);
+  const std::string example =
+      "limbic adapter check --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
+      "--target vllm";
+  add_example(*group, example);
   auto* command = group->add_subcommand(
       "check", "what peft, vLLM or llama.cpp would refuse or pass over; exit code 1 if anything");
   auto options = std::make_shared<CheckOptions>();
   command->add_option("--model", options->model, "Hugging Face folder of the base")->required();
   command->add_option("--adapter", options->adapter, "PEFT folder")->required();
-  const std::map<std::string, model::AdapterTarget> targets = {
-      {"peft", model::AdapterTarget::kPeft},
-      {"vllm", model::AdapterTarget::kVllm},
-      {"llamacpp", model::AdapterTarget::kLlamacpp}};
-  command->add_option("--target", options->target, "the loader: peft, vllm or llamacpp (peft)")
-      ->transform(CLI::CheckedTransformer(targets));
+  add_choice<model::AdapterTarget>(*command, "--target", options->target,
+                                   {{"peft", model::AdapterTarget::kPeft},
+                                    {"vllm", model::AdapterTarget::kVllm},
+                                    {"llamacpp", model::AdapterTarget::kLlamacpp}},
+                                   "the loader: peft, vllm or llamacpp (peft)");
   command->add_flag("--json", options->json, "the report as JSON");
-  add_example(*command,
-              "limbic adapter check --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
-              "--target vllm");
+  add_example(*command, example);
   command->callback([options, &chosen] { chosen = [options] { return check(*options); }; });
 }
 

@@ -18,9 +18,10 @@ struct MergeOptions {
 int merge(const MergeOptions& options) {
   namespace fs = std::filesystem;
   if (fs::exists(options.output) && !fs::is_empty(options.output)) {
-    throw ConfigError(options.output + ": got a folder that is not empty, want a new one");
+    throw ConfigError(options.output + ": got something that is there, want a new folder");
   }
-  const std::string aside = options.output + ".unfinished";
+  const std::string target = fs::path(options.output + "/").parent_path();  // no slash at its end
+  const std::string aside = target + ".unfinished";
   fs::remove_all(aside);
   const at::ScalarType type = options.dtype == Dtype::kBfloat16 ? at::kBFloat16 : at::kFloat;
   const std::string adapter_card = options.adapter + "/README.md";
@@ -38,8 +39,8 @@ int merge(const MergeOptions& options) {
       throw;
     }
   }();
-  fs::remove_all(options.output);
-  fs::rename(aside, options.output);
+  fs::remove_all(target);
+  fs::rename(aside, target);
   std::cout << fmt::format(
       "{}: {} modules merged, largest change {:.3g}, relative change {:.3g}; read again, "
       "log-probabilities differ by at most {:.3g}\n",
@@ -57,10 +58,9 @@ void add_merge(CLI::App& app, Chosen chosen) {
   command->add_option("--adapter", options->adapter, "PEFT folder")->required();
   command->add_option("--output", options->output, "new model folder")->required();
   command->add_option("--chat-template", options->chat_template, "template of the new folder");
-  const std::map<std::string, Dtype> dtypes = {{"float32", Dtype::kFloat32},
-                                               {"bfloat16", Dtype::kBfloat16}};
-  command->add_option("--dtype", options->dtype, "float32 or bfloat16 (float32)")
-      ->transform(CLI::CheckedTransformer(dtypes));
+  add_choice<Dtype>(*command, "--dtype", options->dtype,
+                    {{"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBfloat16}},
+                    "float32 or bfloat16 (float32)");
   add_example(*command,
               "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
               "--output merged");

@@ -47,7 +47,7 @@ TEST(JsonFile, KeysOfOneObjectAreBounded) {
 
 TEST(JsonFile, WhatIsNoJsonIsRefused) {
   for (const char* text : {"", "{", "[1,", "NaN", "1e999", "{\"a\": \"\xFF\"}", "{} {}", "\"a"}) {
-    EXPECT_THAT(refusal(text), StartsWith("f.json: got no valid JSON (")) << text;
+    EXPECT_THAT(refusal(text), StartsWith("f.json: got broken JSON (")) << text;
   }
   EXPECT_EQ(refusal(std::string("{}\0{", 4)), "f.json: got a zero byte, which no JSON has");
 }

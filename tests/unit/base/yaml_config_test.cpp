@@ -72,6 +72,43 @@ std::string error_of(const std::string& text, const std::vector<std::string>& ov
   return "no error";
 }
 
+// What becomes of an error that is thrown after the file was read.
+std::string placed(const std::string& message, const std::string& section = "") {
+  const YamlDocument document =
+      YamlDocument::parse("name: a\ninner:\n  rate: 2\npets:\n  - name: rex\n    lives: 3\n",
+                          "run.yaml", {"fast=true"});
+  try {
+    document.in_place([&] { throw ConfigError(message); }, section);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(YamlConfig, PlacesErrorsThatAreFoundLater) {
+  EXPECT_EQ(placed("inner.rate: got 2"), "run.yaml:3: inner.rate: got 2");
+  EXPECT_EQ(placed("inner.steps: got 10"), "run.yaml:3: inner.steps: got 10");
+  EXPECT_EQ(placed("pets.rex.lives: got 3"), "run.yaml:6: pets.rex.lives: got 3");
+  EXPECT_EQ(placed("pets.0.kind: got it"), "run.yaml:5: pets.0.kind: got it");
+  EXPECT_EQ(placed("fast: got true"), "command line: fast: got true");
+  EXPECT_EQ(placed("rows.jsonl:3: got x"), "rows.jsonl:3: got x");
+  EXPECT_EQ(placed("run.yaml:3: inner.rate: got 2"), "run.yaml:3: inner.rate: got 2");
+  EXPECT_EQ(placed("models/a: got no folder"), "models/a: got no folder");
+}
+
+TEST(YamlConfig, PlacesKeysOfASection) {
+  EXPECT_EQ(placed("lives: got 3", "pets.rex"), "run.yaml:6: pets.rex.lives: got 3");
+  EXPECT_EQ(placed("inner.rate: got 2", "pets.rex"), "run.yaml:3: inner.rate: got 2");
+}
+
+TEST(YamlConfig, KnowsNamesWithAWordInFront) {
+  const std::vector<std::string> known = {"save_steps", "steps", "gradient_accumulation_steps"};
+  EXPECT_EQ(nearest_name("max_steps", known), "steps");
+  EXPECT_EQ(nearest_name("save_step", known), "save_steps");
+  EXPECT_EQ(nearest_name("grad_accumulation_steps", known), "gradient_accumulation_steps");
+  EXPECT_EQ(nearest_name("lora_alpha", {"r", "alpha"}), "alpha");
+}
+
 TEST(YamlConfig, ReadsEveryKindOfField) {
   const Outer c = read(
       "name: a\nfast: true\nshape: square\ninner: {rate: 1e-3, steps: 7}\nextra: {}\n"
@@ -113,7 +150,11 @@ TEST(YamlConfig, RefusesValuesOutOfBounds) {
 
 TEST(YamlConfig, RefusesDuplicateKeysAndCycles) {
   EXPECT_EQ(error_of("name: a\nname: b\n"), "run.yaml:2: name: got the key twice, want it once");
-  EXPECT_NE(error_of("free: &x [*x]\n").find("anchor"), std::string::npos);
+  EXPECT_EQ(error_of("pets:\n  - {type: cat, type: dog}\n"),
+            "run.yaml:2: pets.0.type: got the key twice, want it once");
+  const std::string cycle = error_of("free: &x [*x]\n");
+  EXPECT_EQ(cycle.find("run.yaml:1: free.0.0"), 0U) << cycle;
+  EXPECT_NE(cycle.find("anchor"), std::string::npos);
 }
 
 TEST(YamlConfig, NamesTheLineOfBrokenYaml) {

@@ -58,7 +58,7 @@ TEST(Curriculum, RefusesMoreBucketsThanRowsAndDifficultiesThatAreNoNumbers) {
   EXPECT_EQ(message_of<ConfigError>([] {
               curriculum_levels(kDifficulty, config_of(8, CurriculumSchedule::kSequential));
             }),
-            "got 7 rows for 8 buckets, want at least one row per bucket");
+            "curriculum.buckets: got 8 for 7 rows, want at most one per row");
   const std::vector<double> broken{1.0, std::numeric_limits<double>::quiet_NaN()};
   EXPECT_EQ(message_of<DataError>(
                 [&] { curriculum_levels(broken, config_of(1, CurriculumSchedule::kSequential)); }),

@@ -61,7 +61,7 @@ TEST(SplitByTokens, NamesARowThatIsTooLong) {
   EXPECT_EQ(message_of<ConfigError>([] {
               split_by_tokens(Lengths{3, 12}, 10);
             }),
-            "got 10 tokens per batch and a row of 12, want room for it");
+            "max_tokens_per_batch: got 10 and a row of 12 tokens, want room for it");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <new>
 
 #include "trainer/base/error.h"
@@ -25,6 +26,13 @@ TEST(ExitCode, SaysWhoMustAct) {
   EXPECT_EQ(of(std::logic_error("a")).code, 70);
   EXPECT_EQ(of(std::runtime_error("a")).code, 70);
   EXPECT_EQ(of(std::bad_alloc()).code, 70);
+}
+
+TEST(ExitCode, AFolderThatCannotBeWrittenIsForTheUser) {
+  const Failure failure = of(std::filesystem::filesystem_error(
+      "cannot create", "a/b", std::make_error_code(std::errc::permission_denied)));
+  EXPECT_EQ(failure.code, 2);
+  EXPECT_THAT(failure.message, testing::StartsWith("a/b: got \"Permission denied\", want"));
 }
 
 TEST(ExitCode, AFullGpuIsForTheUser) {

@@ -1,5 +1,6 @@
 #include "launch/config/run_config.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +16,8 @@ using testing::HasSubstr;
 
 RunConfig read(const std::string& text, const std::vector<std::string>& overrides = {}) {
   RunConfig config;
-  YamlDocument::parse(text, "f.yaml", overrides).read(config);
+  const YamlDocument document = YamlDocument::parse(text, "f.yaml", overrides);
+  document.in_place([&] { document.read(config); });
   return config;
 }
 
@@ -106,6 +108,24 @@ TEST(RunConfig, OverridesNameStagesByNameOrIndex) {
   EXPECT_EQ(steps("stages.a.steps=7"), 7);
   EXPECT_EQ(steps("stages.0.steps=8"), 8);
   EXPECT_THAT(refusal(text, {"stages.b.steps=7"}), HasSubstr("b"));
+}
+
+TEST(RunConfig, StagesAreNotNamedLikeTheFilesOfARun) {
+  for (const char* name :
+       {"final", "checkpoints", "summary.json", "metrics.jsonl", "a.unfinished"}) {
+    EXPECT_THAT(refusal(stages(fmt::format("  - {{name: {}, type: sft, data: easy}}\n", name))),
+                AllOf(HasSubstr("f.yaml:5: stages.0.name"), HasSubstr(name)));
+  }
+}
+
+TEST(RunConfig, RulesThatSpanSectionsNameTheStage) {
+  const std::string trains = "  - {name: a, type: sft, data: easy}\n";
+  EXPECT_THAT(refusal(stages(trains + "  - {name: m, type: merge}\n")),
+              HasSubstr("f.yaml:6: stages.m: got merge with full fine-tuning"));
+  EXPECT_THAT(refusal(stages(trains + "  - {name: b, type: sft, data: soft}\n")),
+              HasSubstr("f.yaml:6: stages.b.data: got 'soft'"));
+  EXPECT_THAT(refusal(stages("  - {name: b, type: synthesize, data: easy}\n")),
+              HasSubstr("f.yaml:5: stages.0.type: got 'synthesize'"));
 }
 
 TEST(RunConfig, UnknownNamesBringTheNearestOne) {

@@ -149,7 +149,7 @@ TEST_F(AdapterCheck, PatternsAreKeptByPeftAlone) {
 
 TEST_F(AdapterCheck, RslorasScaleIsLostInLlamacpp) {
   json_["use_rslora"] = true;
-  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 64");
+  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 128");
 }
 
 TEST_F(AdapterCheck, DoraIsPefts) {
@@ -174,6 +174,11 @@ TEST_F(AdapterCheck, SavedModulesArePefts) {
   EXPECT_TRUE(check(AdapterTarget::kPeft).usable());
   expect_finding(check(AdapterTarget::kVllm), Weight::kRefused, "modules_to_save");
   expect_finding(check(AdapterTarget::kLlamacpp), Weight::kRefused, "lm_head");
+}
+
+TEST_F(AdapterCheck, SavedModulesHaveTensors) {
+  json_["modules_to_save"] = {"lm_head"};
+  expect_finding(check(AdapterTarget::kPeft), Weight::kSilent, "no tensor of lm_head");
 }
 
 TEST_F(AdapterCheck, VllmHasRankLimits) {

@@ -185,6 +185,10 @@ TEST(ModelConfig, OtherArchitecturesAreRefusedByName) {
   EXPECT_NE(refusal(Json::array()).find("here/config.json"), std::string::npos);
 }
 
+TEST(ModelConfig, QuantizedModelsAreRefusedByName) {
+  expect_refused("quantization_config", {{"quant_method", "gptq"}}, "gptq");
+}
+
 TEST(ModelConfig, SizesMustFitEachOther) {
   for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers",
                           "num_attention_heads", "vocab_size"}) {

@@ -83,7 +83,7 @@ TEST(ChatTemplate, NamesTheBrokenFile) {
   const ModelFolder folder;
   folder.write("tokenizer_config.json", "{");
   EXPECT_THAT(data_error([&] { ChatTemplate::load(folder.path(), ""); }),
-              HasSubstr("tokenizer_config.json: got no valid JSON"));
+              HasSubstr("tokenizer_config.json: got broken JSON"));
   folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": ""}]})");
   EXPECT_THAT(data_error([&] { ChatTemplate::load(folder.path(), ""); }),
               HasSubstr("tokenizer_config.json: chat_template: got array"));

@@ -56,7 +56,7 @@ TEST(Load, NoJson) {
   for (const std::string text : {"", "{", "[1,", "\xFF", "{\"model\": }"}) {
     folder.write("tokenizer.json", text);
     EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
-                AllOf(StartsWith(folder.file("tokenizer.json")), HasSubstr("no valid JSON")));
+                AllOf(StartsWith(folder.file("tokenizer.json")), HasSubstr("broken JSON")));
   }
   for (const std::string text : {"[]", "3", "null", "{}"}) {
     folder.write("tokenizer.json", text);
@@ -196,7 +196,7 @@ TEST(Load, DamagedConfig) {
     return failure_of([&] { Tokenizer::load(folder.path()); });
   };
   const std::string path = folder.file("tokenizer_config.json");
-  EXPECT_THAT(complaint_about("{"), AllOf(StartsWith(path), HasSubstr("no valid JSON")));
+  EXPECT_THAT(complaint_about("{"), AllOf(StartsWith(path), HasSubstr("broken JSON")));
   EXPECT_THAT(complaint_about("[]"), AllOf(StartsWith(path), HasSubstr("no object")));
   EXPECT_THAT(complaint_about(R"({"eos_token": "<nobody>"})"),
               AllOf(StartsWith(path), HasSubstr("eos_token"), HasSubstr("<nobody>")));

@@ -64,6 +64,7 @@ class AdapterCheck {
     check_unmatched();
     check_pairs();
     check_targets();
+    check_saved_tensors();
     check_config();
     if (target_ == AdapterTarget::kVllm) check_vllm();
     if (target_ == AdapterTarget::kLlamacpp) check_llamacpp();
@@ -198,6 +199,18 @@ class AdapterCheck {
              "base's",
              target, named, absent);
       }
+    }
+  }
+
+  void check_saved_tensors() {
+    if (!filled("modules_to_save")) return;
+    for (const Json& item : json_.at("modules_to_save")) {
+      const std::string name = item.is_string() ? item.get<std::string>() : item.dump();
+      const bool there = std::ranges::any_of(saved_, [&](const std::string& module) {
+        return module == name || module.ends_with("." + name);
+      });
+      if (!there)
+        find(Weight::kSilent, "modules_to_save: no tensor of {}; it stays the base's", name);
     }
   }
 
