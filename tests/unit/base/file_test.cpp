@@ -107,7 +107,7 @@ TEST_F(File, BrokenJsonIsNamedByItsPlaceAlone) {
                     Not(HasSubstr("exception"))));
   write_file_atomically(path("c.json"), "[1]");
   EXPECT_EQ(error_of([&] { read_json_object(path("c.json")); }),
-            path("c.json") + ": got no JSON object, want one");
+            path("c.json") + ": got array, want a JSON object");
 }
 
 }  // namespace
