@@ -230,7 +230,7 @@ TEST(Folders, CardsAndCompanionsSayWhereAnAdapterIsFrom) {
   }
 }
 
-TEST(AdapterCheck, ExitCodeSaysWhetherALoaderDoesAsMeant) {
+TEST(AdapterFolder, ExitCodeSaysWhetherALoaderDoesAsMeant) {
   Workplace place;
   place.write_rows("rows.jsonl", chats(8));
   expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));

@@ -202,7 +202,7 @@ TEST_F(EncodeRows, OverlongPromptsFollowTheRule) {
   ASSERT_EQ(dropped.size(), 1u);
   EXPECT_EQ(dropped[0].row, 1);
   for (const auto rule : {Overlong::kTruncateLeft, Overlong::kTruncateRight, Overlong::kDrop}) {
-    EXPECT_THROW(prompts(lines, {0, rule}), DataError);
+    EXPECT_THROW(prompts(lines, {0, rule}), ConfigError);
   }
 }
 

@@ -149,7 +149,7 @@ TEST_F(AdapterCheck, PatternsAreKeptByPeftAlone) {
 
 TEST_F(AdapterCheck, RslorasScaleIsLostInLlamacpp) {
   json_["use_rslora"] = true;
-  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 64");
+  expect_only_for(AdapterTarget::kLlamacpp, Weight::kSilent, "write lora_alpha 90.5");
 }
 
 TEST_F(AdapterCheck, DoraIsPefts) {
