@@ -197,7 +197,7 @@ TEST(Load, DamagedConfig) {
   };
   const std::string path = folder.file("tokenizer_config.json");
   EXPECT_THAT(complaint_about("{"), AllOf(StartsWith(path), HasSubstr("no valid JSON")));
-  EXPECT_THAT(complaint_about("[]"), AllOf(StartsWith(path), HasSubstr("no object")));
+  EXPECT_THAT(complaint_about("[]"), AllOf(StartsWith(path), HasSubstr("want a JSON object")));
   EXPECT_THAT(complaint_about(R"({"eos_token": "<nobody>"})"),
               AllOf(StartsWith(path), HasSubstr("eos_token"), HasSubstr("<nobody>")));
   EXPECT_THAT(complaint_about(R"({"pad_token": 7})"),
