@@ -69,25 +69,25 @@ class CrossCheck {
 
   void check_start(const StageConfig& stage) {
     const bool merges = std::holds_alternative<MergeConfig>(stage.options);
-    if (merges && !c_.lora) {
+    if (merges && stage.init_from.empty() && training_.empty()) {
       throw ConfigError(
-          fmt::format("stages.{}: got merge with full fine-tuning, want a lora "
-                      "section; without one there is no adapter to fold",
+          fmt::format("stages.{}: got merge without a training stage before it, want one "
+                      "(limbic merge folds an adapter without a run)",
                       stage.name));
     }
-    if (stage.init_from.empty()) {
-      if (merges && training_.empty()) {
-        throw ConfigError(
-            fmt::format("stages.{}: got merge without a training stage before it, want one "
-                        "(limbic merge folds an adapter without a run)",
-                        stage.name));
-      }
-      return;
+    const bool known =
+        std::find(training_.begin(), training_.end(), stage.init_from) != training_.end();
+    if (!stage.init_from.empty() && !known) {
+      throw ConfigError(fmt::format(
+          "stages.{}.init_from: got '{}', want a training stage before it{}{}", stage.name,
+          stage.init_from, training_.empty() ? "" : ": ", fmt::join(training_, ", ")));
     }
-    if (std::find(training_.begin(), training_.end(), stage.init_from) != training_.end()) return;
-    throw ConfigError(fmt::format(
-        "stages.{}.init_from: got '{}', want a training stage before it{}{}", stage.name,
-        stage.init_from, training_.empty() ? "" : ": ", fmt::join(training_, ", ")));
+    if (merges && !c_.lora) {
+      throw ConfigError(
+          fmt::format("stages.{}: got merge with full fine-tuning, want a lora section; without "
+                      "one there is no adapter to fold",
+                      stage.name));
+    }
   }
 
   void check_rewards(const StageConfig& stage) {

@@ -18,7 +18,8 @@ struct MergeOptions {
 int merge(const MergeOptions& options) {
   namespace fs = std::filesystem;
   if (fs::exists(options.output) && !fs::is_empty(options.output)) {
-    throw ConfigError(options.output + ": got something that is there, want a new folder");
+    throw ConfigError(options.output +
+                      ": got a folder that is not empty (or a file), want a new one");
   }
   const std::string target = fs::path(options.output + "/").parent_path();  // no slash at its end
   const std::string aside = target + ".unfinished";
