@@ -161,7 +161,8 @@ TEST(RunConfig, StagesThatContradictEachOther) {
               HasSubstr("a.init_from: got 'e'"));
   EXPECT_EQ(refusal(stages(sft + "  - {name: b, type: sft, data: easy, init_from: a}\n")),
             "accepted");
-  EXPECT_THAT(refusal(stages("  - {name: m, type: merge}\n")), HasSubstr("m: got merge with full fine-tuning"));
+  EXPECT_THAT(refusal(stages("  - {name: m, type: merge}\n")),
+              HasSubstr("m: got merge without a training stage"));
   EXPECT_THAT(refusal(stages("  - {name: g, type: grpo, data: easy}\n")),
               HasSubstr("g: got grpo without rewards"));
   EXPECT_THAT(refusal(stages("  - {name: a, type: sft, data: []}\n")), HasSubstr("a.data"));
