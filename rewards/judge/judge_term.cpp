@@ -76,6 +76,7 @@ class JudgeTerm final : public Term {
   }
   void connect() const override {
     for (const auto& endpoint : endpoints_) endpoint->connect();
+    if (cache_) cache_->open();
   }
 
   std::vector<Result> score(const TermCall& call) const override {

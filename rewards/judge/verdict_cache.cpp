@@ -78,6 +78,17 @@ struct VerdictCache::Impl {
     if (code != SQLITE_OK) fail("a text of less than 1 GB");
   }
   void open();
+  // Requires: the mutex is held.
+  void open_once() {
+    if (database != nullptr) return;
+    try {
+      open();
+    } catch (...) {  // a later call says it again
+      sqlite3_close(database);
+      database = nullptr;
+      throw;
+    }
+  }
 };
 
 void VerdictCache::Impl::open() {
@@ -89,6 +100,7 @@ void VerdictCache::Impl::open() {
     fail("a file that can be written");
   }
   sqlite3_busy_timeout(database, kBusyMs);
+  run("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE");  // two processes may create it
   const int application = number("PRAGMA application_id");
   const bool empty = number("SELECT count(*) FROM sqlite_master") == 0;
   if (!(empty && application == 0) &&
@@ -96,8 +108,7 @@ void VerdictCache::Impl::open() {
     throw DataError(fmt::format(
         "{}: got a database of another kind or version, want a cache of verdicts", path));
   }
-  run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
-  run(fmt::format("BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {};"
+  run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};"
                   "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, judge TEXT NOT NULL,"
                   " rubric TEXT NOT NULL, verdict TEXT NOT NULL) WITHOUT ROWID; COMMIT",
                   kApplication, kVersion)
@@ -106,13 +117,18 @@ void VerdictCache::Impl::open() {
 
 VerdictCache::VerdictCache(const std::string& path) : impl_(std::make_unique<Impl>()) {
   impl_->path = path;
-  impl_->open();
 }
 
 VerdictCache::~VerdictCache() = default;
 
+void VerdictCache::open() const {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->open_once();
+}
+
 std::optional<Verdict> VerdictCache::find(const VerdictKey& key, std::size_t items) const {
   const std::lock_guard lock(impl_->mutex);
+  impl_->open_once();
   const Statement statement = impl_->prepare("SELECT verdict FROM verdicts WHERE key = ?");
   impl_->bind(statement, 1, digest(key));
   const int code = sqlite3_step(statement.get());
@@ -128,6 +144,7 @@ std::optional<Verdict> VerdictCache::find(const VerdictKey& key, std::size_t ite
 
 void VerdictCache::store(const VerdictKey& key, const Verdict& verdict) {
   const std::lock_guard lock(impl_->mutex);
+  impl_->open_once();
   const Statement statement = impl_->prepare("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?)");
   impl_->bind(statement, 1, digest(key));
   impl_->bind(statement, 2, key.judge);

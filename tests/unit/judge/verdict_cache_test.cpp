@@ -33,6 +33,13 @@ TEST_F(Cache, KeepsVerdictsOverRunsToTheLastBit) {
   EXPECT_EQ(VerdictCache(path()).find(kKey, 3), kVerdict);
 }
 
+TEST_F(Cache, NothingIsWrittenBeforeItIsUsed) {
+  VerdictCache cache(path());
+  EXPECT_FALSE(fs::exists(path()));
+  cache.open();
+  EXPECT_TRUE(fs::exists(path()));
+}
+
 TEST_F(Cache, EveryPartOfTheKeyCounts) {
   VerdictCache cache(path());
   cache.store(kKey, kVerdict);
@@ -73,8 +80,10 @@ TEST_F(Cache, TwoOpenFilesAndManyThreadsShareIt) {
 
 TEST_F(Cache, ForeignAndDamagedFilesAreRefused) {
   write_file_atomically(path(), "this is no database, and long enough to be looked at as one");
-  EXPECT_THROW(VerdictCache{path()}, DataError);
-  EXPECT_THROW(VerdictCache{"/proc/nothing/here.sqlite"}, DataError);
+  VerdictCache foreign(path());
+  EXPECT_THROW(foreign.open(), DataError);
+  EXPECT_THROW(foreign.find(kKey, 3), DataError);
+  EXPECT_THROW(VerdictCache("/proc/nothing/here.sqlite").open(), DataError);
   fs::remove(path());
   VerdictCache cache(path());
   cache.store(kKey, kVerdict);
