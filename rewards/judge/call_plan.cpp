@@ -35,6 +35,7 @@ void CallPlan::forget_old(Time now) {
 
 CallPlan::Time CallPlan::allowed_at(std::int64_t tokens, Time now) const {
   Time at = std::max(now, paused_until_);
+  if (limits_.requests_per_minute == 0 && limits_.tokens_per_minute == 0) return at;
   std::int64_t sum = tokens;
   for (const Started& call : last_minute_) sum += call.tokens;
   auto count = static_cast<std::int64_t>(last_minute_.size());
