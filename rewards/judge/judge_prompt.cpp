@@ -59,6 +59,10 @@ std::string harmless(const std::string& json) {
 std::string begin_line(const Nonce& nonce) { return "DATA-" + nonce.delimiter; }
 std::string end_line(const Nonce& nonce) { return "END-" + nonce.delimiter; }
 
+std::string data_lines(const std::string& record, const Nonce& nonce) {
+  return begin_line(nonce) + "\n" + record + "\n" + end_line(nonce);
+}
+
 Json item_variables(const Rubric& rubric) {
   Json items = Json::array();
   for (const RubricItem& item : rubric.items()) {
@@ -130,7 +134,12 @@ JudgePrompt::JudgePrompt(const Rubric& rubric, const std::string& where)
     throw ConfigError(
         fmt::format("{}: prompt: got {{{{ {} }}}} {} times, want it once", where, name, count));
   };
-  want_once("\n" + begin_line(nonce) + "\n" + record + "\n" + end_line(nonce) + "\n", "data");
+  const std::string data = data_lines(record, nonce);
+  want_once(data, "data");
+  if (text.find("\n" + data + "\n") == std::string::npos) {
+    throw ConfigError(fmt::format(
+        "{}: prompt: got {{{{ data }}}} inside a line, want it on lines of its own", where));
+  }
   want_once(nonce.ticket, "ticket");
 }
 
@@ -138,7 +147,7 @@ std::string JudgePrompt::render(const std::string& record, const Nonce& nonce) c
   Json variables = variables_;
   variables["begin"] = begin_line(nonce);
   variables["end"] = end_line(nonce);
-  variables["data"] = begin_line(nonce) + "\n" + record + "\n" + end_line(nonce);
+  variables["data"] = data_lines(record, nonce);
   variables["ticket"] = nonce.ticket;
   return template_.render(Json::array(), false, variables).text;
 }

@@ -61,8 +61,9 @@ std::string ticket_of(const HttpQuestion& question) {
 }
 
 HttpAnswer saying(const std::string& content) {
-  const Json body = {
-      {"choices", {{{"message", {{"content", content}}}, {"finish_reason", "stop"}}}}};
+  Json choice = {{"finish_reason", "stop"}};
+  choice["message"]["content"] = content;
+  const Json body = {{"choices", Json::array({choice})}};
   return {200, body.dump(-1, ' ', false, Json::error_handler_t::replace)};
 }
 

@@ -68,9 +68,11 @@ TEST(JudgePromptText, OneLineOfDataBetweenTwoDelimiters) {
 TEST(JudgePromptText, ATemplateHasToShowDataAndTicketOnce) {
   EXPECT_EQ(error_of("before\n{{ data }}\nafter {{ ticket }}\n"), "no error");
   EXPECT_EQ(error_of("{{ ticket }}"), "here: prompt: got {{ data }} 0 times, want it once");
-  EXPECT_EQ(error_of("\n{{ data }}\n"), "here: prompt: got {{ ticket }} 0 times, want it once");
+  EXPECT_EQ(error_of("\n{{ data }}\n."), "here: prompt: got {{ ticket }} 0 times, want it once");
   EXPECT_EQ(error_of("\n{{ data }}\n{{ data }}\n{{ ticket }}"),
             "here: prompt: got {{ data }} 2 times, want it once");
+  EXPECT_EQ(error_of("see {{ data }}\n{{ ticket }}"),
+            "here: prompt: got {{ data }} inside a line, want it on lines of its own");
   EXPECT_THAT(error_of("a\n{% for %}"), HasSubstr("here: prompt:2: "));
   EXPECT_THAT(error_of("{{ raise_exception('no') }}"), HasSubstr("here: prompt:1: no"));
 }

@@ -65,7 +65,8 @@ TEST(Rubric, NamesAreSafeInRepliesAndMetrics) {
 }
 
 TEST(Rubric, UnknownKeysAreRefused) {
-  EXPECT_NE(error_of("about: x\naxis: []\n").find("did you mean 'axes'?"), std::string::npos);
+  EXPECT_NE(error_of("about: x\naxes: [" + kAxis + "]\naxis: []\n").find("did you mean 'axes'?"),
+            std::string::npos);
 }
 
 TEST(Rubric, TheHashCoversWhatReachesAJudgeOrWeighsItsAnswer) {

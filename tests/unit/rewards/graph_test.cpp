@@ -186,10 +186,11 @@ TEST(Graph, RefusesWhatCannotBeMeant) {
 }
 
 TEST(GraphConfig, NamesFileLineAndPath) {
-  EXPECT_EQ(config_error_of("{type: lable}"),
-            "run.yaml:1: graph.type: got 'lable', want one of: tags, label, set, choice, number, "
-            "regex, length, overlong, repetition, confidence, inconsistency, remote, judge; did you "
-            "mean 'label'?");
+  EXPECT_EQ(
+      config_error_of("{type: lable}"),
+      "run.yaml:1: graph.type: got 'lable', want one of: tags, label, set, choice, number, "
+      "regex, length, overlong, repetition, confidence, inconsistency, remote, judge; did you "
+      "mean 'label'?");
   EXPECT_NE(config_error_of("{type: group_rank}")
                 .find("this version does not have the term 'group_rank' yet"),
             std::string::npos);
