@@ -14,16 +14,18 @@ namespace {
 constexpr int kReplies = 10'000;
 const std::string kTicket = "cafe0123";
 
-// A whole chat completion with log-probabilities, every byte of the content a token.
+// A whole chat completion with log-probabilities; a token is up to 24 bytes.
 std::string sound_body(const std::string& content) {
   Json tokens = Json::array();
-  for (const char byte : content) {
-    const std::string text(1, byte);
-    tokens.push_back({{"token", text},
-                      {"bytes", Json::array({static_cast<unsigned char>(byte)})},
-                      {"logprob", -0.25},
-                      {"top_logprobs", Json::array({{{"token", text}, {"logprob", -0.25}},
-                                                    {{"token", "5"}, {"logprob", -2.5}}})}});
+  for (std::size_t at = 0; at < content.size(); at += 24) {
+    const std::string text = content.substr(at, 24);
+    Json bytes = Json::array();
+    for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
+    Json likeliest = {{"token", text}, {"bytes", bytes}, {"logprob", -0.25}};
+    Json token = likeliest;
+    token["top_logprobs"] =
+        Json::array({likeliest, {{"token", "5"}, {"logprob", -2.5}, {"bytes", nullptr}}});
+    tokens.push_back(std::move(token));
   }
   Json choice = {{"finish_reason", "stop"}};
   choice["message"]["content"] = content;
