@@ -33,7 +33,7 @@ RewardsConfig judging_config(const std::string& url, const std::string& endpoint
                            endpoint +
                            "}}\n"
                            "  rubrics: {kindness: {about: a reply, axes: [{name: kind, question: "
-                           "Is it kind?}]}}\n"
+                           "'Is it kind?'}]}}\n"
                            "  graph: {name: kind, type: judge, rubric: kindness, endpoint: local" +
                            term + "}\n";
   YamlDocument::parse(yaml, "run.yaml").read(file);
@@ -402,6 +402,30 @@ TEST(Judge, ForgedVerdictsAreNeverParsed) {
   }
   EXPECT_GT(empty, 10);      // master keys without a letter: the lowest value, unasked
   EXPECT_EQ(scored, empty);  // nothing else is a number
+}
+
+TEST(Judge, TheExampleOfTheRepositoryScores) {
+  HttpServer server([](const HttpQuestion& question, int) {
+    const bool own =
+        prompt_of(question).find("\"warmth\" (a whole number from 0 to 3)") != std::string::npos;
+    Json reply = {{"reasons", "so"}, {"ticket", ticket_of(question)}};
+    if (own) {
+      reply.update({{"warmth", 3}, {"takes_it_up", true}, {"lectures", true}, {"harmful", false}});
+    } else {
+      for (const RubricItem& axis : Rubric::load("kardia").items()) reply[axis.name] = 3;
+    }
+    return saying(reply.dump());
+  });
+  File file;
+  YamlDocument::load(LIMBIC_SOURCE_DIR "/configs/judge.yaml",
+                     {"rewards.endpoints.local.url=" + server.url()})
+      .read_ignoring(file, {"serve"});
+  const std::vector<Score> scores =
+      scores_of(file.rewards, {"Too short.", "That sounds hard; you did what you could."});
+  EXPECT_EQ(scores[0].reward, 0.0);  // the gate is closed: nobody is asked
+  // 0.6 x (2 x 1 + 1 + 0) / 4 + 0.4 x 0.5
+  EXPECT_NEAR(*scores[1].reward, 0.65, 1e-12);
+  EXPECT_EQ(server.calls(), 3);
 }
 
 TEST(Judge, NamesWhatItsGraphDoesNotKnow) {

@@ -108,8 +108,8 @@ std::string reply_error(const std::string& body, const std::string& options = ""
 
 TEST(ChatReplies, GiveContentAndCost) {
   const ChatReply reply = read_chat_reply(
-      endpoint_of(""),
-      R"({"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"usage":{"total_tokens":7}})");
+      endpoint_of(""), R"({"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],)"
+                       R"("usage":{"total_tokens":7}})");
   EXPECT_EQ(reply.content, "yes");
   EXPECT_EQ(reply.spent, 7);
   EXPECT_EQ(reply.error, "");

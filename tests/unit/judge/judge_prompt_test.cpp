@@ -31,8 +31,8 @@ std::string error_of(const std::string& prompt) {
 }
 
 TEST(JudgeRecord, HoldsConversationColumnsAndAnswer) {
-  const Json conversation = Json::parse(
-      R"([{"role": "user", "content": "Hi", "name": "hidden"}, {"role": "assistant", "content": "?"}])");
+  const Json conversation = Json::parse(R"([{"role": "user", "content": "Hi", "name": "hidden"},)"
+                                        R"( {"role": "assistant", "content": "?"}])");
   EXPECT_EQ(
       judge_record("Yes.", conversation, {{"person", "a nurse"}}),
       R"({"conversation":[{"role":"user","content":"Hi"},{"role":"assistant","content":"?"}],)"

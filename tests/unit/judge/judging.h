@@ -25,10 +25,11 @@ inline Rubric rubric_of(const std::string& yaml) {
 inline Rubric mixed_rubric() {
   return rubric_of(
       "about: a reply\n"
-      "axes: [{name: empathy, question: Does it care?, weight: 3, anchors: {1: cold, 5: warm}}]\n"
-      "criteria: [{name: asks, question: Does it ask?}, {name: blames, question: Does it blame?, "
+      "axes: [{name: empathy, question: 'Does it care?', weight: 3, anchors: {1: cold, 5: warm}}]\n"
+      "criteria: [{name: asks, question: 'Does it ask?'}, {name: blames, question: 'Does it "
+      "blame?', "
       "good: no}]\n"
-      "vetoes: [{name: unsafe, question: Is it unsafe?, at_most: 0.25}]\n");
+      "vetoes: [{name: unsafe, question: 'Is it unsafe?', at_most: 0.25}]\n");
 }
 
 inline std::string mixed_reply(const std::string& ticket, const std::string& reasons, int empathy,

@@ -21,8 +21,9 @@ std::string sound_body(const std::string& content) {
     const std::string text = content.substr(at, 24);
     Json bytes = Json::array();
     for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
-    Json likeliest = {{"token", text}, {"bytes", bytes}, {"logprob", -0.25}};
+    const Json likeliest = {{"token", text}, {"logprob", -0.25}};
     Json token = likeliest;
+    token["bytes"] = std::move(bytes);
     token["top_logprobs"] =
         Json::array({likeliest, {{"token", "5"}, {"logprob", -2.5}, {"bytes", nullptr}}});
     tokens.push_back(std::move(token));

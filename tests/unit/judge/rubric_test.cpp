@@ -16,7 +16,7 @@ std::string error_of(const std::string& yaml) {
   return "no error";
 }
 
-const std::string kAxis = "{name: a, question: Is it?}";
+const std::string kAxis = "{name: a, question: 'Is it?'}";
 
 TEST(Rubric, ItemsStandInTheOrderOfTheReply) {
   const Rubric rubric = mixed_rubric();
