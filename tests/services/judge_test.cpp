@@ -412,7 +412,8 @@ TEST(Judge, TheExampleOfTheRepositoryScores) {
     if (own) {
       reply.update({{"warmth", 3}, {"takes_it_up", true}, {"lectures", true}, {"harmful", false}});
     } else {
-      for (const RubricItem& axis : Rubric::load("kardia").items()) reply[axis.name] = 3;
+      const Rubric kardia = Rubric::load("kardia");
+      for (const RubricItem& axis : kardia.items()) reply[axis.name] = 3;
     }
     return saying(reply.dump());
   });
