@@ -26,13 +26,13 @@ class EvalCommand {
  public:
   EvalCommand(const EvalOptions& options, World& world, const std::atomic<bool>& stop)
       : options_(options),
-        comm_(world.communicator()),
+        world_(world),
         config_(world.load_config(options.config, options.overrides)),
         stop_(stop) {}
 
   void run() {
     if (config_.eval && !config_.eval->predictions.empty()) {
-      if (comm_.rank() != 0) return;
+      if (comm().rank() != 0) return;
       show(eval::score_predictions(config_.eval->predictions, config_.eval->options,
                                    folder("eval")));
       return;
@@ -55,13 +55,14 @@ class EvalCommand {
   }
 
  private:
+  parallel::Communicator& comm() { return world_.communicator(); }
   std::string folder(const std::string& name) const {
     if (config_.eval && !config_.eval->output.empty()) return config_.eval->output;
     return config_.output() + "/" + name;
   }
 
   void load() {
-    const Place place = choose_place(config_.run);
+    const Place place = world_.take_place(config_);
     text_ = std::make_unique<Text>(load_text(config_.model.path, config_.model.chat_template));
     decoder_ = load_decoder(config_.model.path, config_.model.init,
                             static_cast<std::uint64_t>(config_.run.seed), place.compute,
@@ -74,8 +75,8 @@ class EvalCommand {
   void run_one(const std::string& name, const eval::EvalConfig& options) {
     DatasetStore datasets(config_);
     metrics::MetricsLog silent("", false);
-    metrics::Progress progress(comm_.rank() == 0, isatty(STDERR_FILENO) != 0);
-    engine::RunContext context{.communicator = comm_,
+    metrics::Progress progress(comm().rank() == 0, isatty(STDERR_FILENO) != 0);
+    engine::RunContext context{.communicator = comm(),
                                .decoder = *decoder_,
                                .tokenizer = text_->tokenizer,
                                .chat_template = text_->chat_template,
@@ -95,7 +96,7 @@ class EvalCommand {
                                .resume_from = "",
                                .stop_requested = stop_};
     eval::run_eval(context, options, folder(name));
-    if (comm_.rank() == 0) show_files(name);
+    if (comm().rank() == 0) show_files(name);
   }
 
   void show_files(const std::string& name) const {
@@ -109,7 +110,7 @@ class EvalCommand {
   }
 
   const EvalOptions& options_;
-  parallel::Communicator& comm_;
+  World& world_;
   RunConfig config_;
   const std::atomic<bool>& stop_;
   std::unique_ptr<Text> text_;

@@ -4,6 +4,7 @@
 
 #include "launch/config/settings.h"
 #include "launch/exit_code.h"
+#include "launch/run/exchange.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/parallel/collectives.h"
@@ -56,24 +57,27 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
     config = load_run_config(path, overrides);
     const Backend backend = config.parallel.backend;
     const bool many = parallel::started_by_mpi();
-    if (backend == Backend::kMpi && !many) {
-      throw ConfigError(path +
-                        ": parallel.backend: got mpi, want mpirun or srun to start the ranks");
+    if ((backend == Backend::kMpi || backend == Backend::kNccl) && !many) {
+      throw ConfigError(
+          fmt::format("{}: parallel.backend: got {}, want mpirun or srun to start the ranks", path,
+                      backend == Backend::kMpi ? "mpi" : "nccl"));
     }
     if (backend == Backend::kLocal && communicator_->size() > 1) {
       throw ConfigError(
-          fmt::format("{}: parallel.backend: got local with {} ranks, want auto or mpi", path,
+          fmt::format("{}: parallel.backend: got local with {} ranks, want auto, mpi or nccl", path,
                       communicator_->size()));
-    }
-    if (backend == Backend::kNccl) {
-      throw ConfigError(path +
-                        ": parallel.backend: got nccl, want auto, local or mpi; ranks on GPUs "
-                        "exchange by way of host memory in this version");
     }
   });
   check_agreement(*communicator_, config);
   communicator_->set_timeout(config.parallel.timeout_s);
   return config;
+}
+
+Place World::take_place(const RunConfig& config) {
+  Place place;
+  parallel::together(*communicator_, [&] { place = choose_place(config.run); });
+  nccl_ = open_exchange(*communicator_, config, place);
+  return place;
 }
 
 int run_in_world(const std::function<void(World&)>& work) {
