@@ -25,9 +25,9 @@ std::string why_on_the_cpu(const RunSection& run) {
 // Loads NCCL when this rank could use it.
 RankDevice examine(const RunSection& run, const Place& place,
                    std::optional<parallel::nccl::Library>& library) {
-  if (!place.accelerator) return {.missing = why_on_the_cpu(run)};
+  if (!place.accelerator) return {.device = "", .missing = why_on_the_cpu(run)};
   const device::DeviceInfo info = place.accelerator->info(place.device.index());
-  RankDevice mine{.device = read_file(kMachine) + info.address};
+  RankDevice mine{.device = read_file(kMachine) + info.address, .missing = ""};
   try {
     library = parallel::nccl::load();
   } catch (const ConfigError& error) {
@@ -39,7 +39,7 @@ RankDevice examine(const RunSection& run, const Place& place,
 std::vector<RankDevice> all_of(parallel::Communicator& control, const RankDevice& mine) {
   std::vector<RankDevice> ranks;
   for (const std::string& text :
-       control.all_gather_bytes(Json({mine.device, mine.missing}).dump())) {
+       control.all_gather_bytes(Json::array({mine.device, mine.missing}).dump())) {
     const Json rank = Json::parse(text);
     ranks.push_back({.device = rank[0], .missing = rank[1]});
   }

@@ -39,19 +39,20 @@ constexpr std::int64_t kSmallBytes = 16 << 10;  // summed by everybody instead o
 // The MPI type that moves the elements of a tensor, whatever they mean.
 struct Unit {
   MPI_Datatype type;
+  std::int64_t bytes;  // of one; a complex number has several
   std::int64_t count;
 };
 Unit units_of(const at::Tensor& tensor) {
   const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
   switch (tensor.element_size()) {
     case 1:
-      return {MPI_UINT8_T, bytes};
+      return {MPI_UINT8_T, 1, bytes};
     case 2:
-      return {MPI_UINT16_T, bytes / 2};
+      return {MPI_UINT16_T, 2, bytes / 2};
     case 4:
-      return {MPI_UINT32_T, bytes / 4};
+      return {MPI_UINT32_T, 4, bytes / 4};
     default:
-      return {MPI_UINT64_T, bytes / 8};
+      return {MPI_UINT64_T, 8, bytes / 8};
   }
 }
 
@@ -122,7 +123,8 @@ class MpiCommunicator final : public Communicator {
     agree(all_reduce_call(tensor));
     held_ = {tensor, {}};
     const at::Tensor flat = tensor.view({-1});
-    over_pieces(flat.numel(), piece_of(tensor), [&](std::int64_t begin, int count) {
+    const auto element = static_cast<std::int64_t>(tensor.element_size());
+    over_pieces(flat.numel(), elements_of(element), [&](std::int64_t begin, int count) {
       const at::Tensor piece = flat.slice(0, begin, begin + count);
       const bool small = static_cast<std::int64_t>(piece.nbytes()) <= kSmallBytes;
       small ? sum_everywhere(piece) : sum_at_owners(piece);
@@ -136,7 +138,7 @@ class MpiCommunicator final : public Communicator {
     const at::Tensor flat = output.view({-1});
     const auto element = static_cast<std::int64_t>(input.element_size());
     const MPI_Datatype type = units_of(input).type;
-    over_pieces(flat.numel(), piece_of(input, size_), [&](std::int64_t begin, int count) {
+    over_pieces(flat.numel(), elements_of(element * size_), [&](std::int64_t begin, int count) {
       const Rows rows(type, count, flat.numel() * element);
       const at::Tensor all = scratch(input.scalar_type(), std::int64_t{count} * size_);
       transfer(all.nbytes(), [&](MPI_Request* request) {
@@ -151,15 +153,15 @@ class MpiCommunicator final : public Communicator {
   void all_gather(const at::Tensor& input, at::Tensor output) override {
     agree(all_gather_call(input, output, size_));
     held_ = {input, output};
-    const auto [type, total] = units_of(input);
+    const Unit unit = units_of(input);
     const auto bytes = static_cast<std::int64_t>(input.nbytes());
     const bool in_place = input.data_ptr() == byte_of(output, rank_ * bytes);
-    over_pieces(total, piece_of(input, size_), [&, type = type](std::int64_t begin, int count) {
-      const std::int64_t offset = begin * static_cast<std::int64_t>(input.element_size());
-      const Rows rows(type, count, bytes);
+    over_pieces(unit.count, elements_of(unit.bytes * size_), [&](std::int64_t begin, int count) {
+      const std::int64_t offset = begin * unit.bytes;
+      const Rows rows(unit.type, count, bytes);
       const void* from = in_place ? MPI_IN_PLACE : byte_of(input, offset);
-      transfer(static_cast<std::size_t>(count) * output.element_size(), [&](MPI_Request* request) {
-        return MPI_Iallgather(from, count, type, byte_of(output, offset), 1, rows.type(),
+      transfer(static_cast<std::size_t>(count * unit.bytes * size_), [&](MPI_Request* request) {
+        return MPI_Iallgather(from, count, unit.type, byte_of(output, offset), 1, rows.type(),
                               MPI_COMM_WORLD, request);
       });
     });
@@ -233,10 +235,9 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  // Elements of `tensor` in a piece, when `parts` of it are in memory at a time.
-  std::int64_t piece_of(const at::Tensor& tensor, int parts = 1) const {
-    return std::max<std::int64_t>(
-        1, piece_bytes_ / static_cast<std::int64_t>(tensor.element_size()) / parts);
+  // How many of so many bytes make a piece.
+  std::int64_t elements_of(std::int64_t bytes) const {
+    return std::max<std::int64_t>(1, piece_bytes_ / bytes);
   }
   // At most `count` bytes of every rank from `begin` on, into bytes_ at offsets_.
   void gather_piece(std::int64_t begin, int count) {
@@ -260,10 +261,11 @@ class MpiCommunicator final : public Communicator {
   void sum_everywhere(at::Tensor piece) {
     const std::int64_t count = piece.numel();
     const at::Tensor all = scratch(piece.scalar_type(), count * size_);
-    const auto [type, units] = units_of(piece);
-    transfer(all.nbytes(), [&, type = type, n = static_cast<int>(units)](MPI_Request* request) {
-      return MPI_Iallgather(piece.data_ptr(), n, type, all.data_ptr(), n, type, MPI_COMM_WORLD,
-                            request);
+    const Unit unit = units_of(piece);
+    const int units = static_cast<int>(unit.count);
+    transfer(all.nbytes(), [&](MPI_Request* request) {
+      return MPI_Iallgather(piece.data_ptr(), units, unit.type, all.data_ptr(), units, unit.type,
+                            MPI_COMM_WORLD, request);
     });
     piece.copy_(sum_of_rows(all, count));
   }
