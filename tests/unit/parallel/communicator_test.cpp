@@ -99,16 +99,18 @@ TEST_P(Faults, TheDeadlineNamesTheRanksTheCallAndItsBytes) {
 TEST_P(Faults, AMissedDeadlineEndsLaterCallsAtOnce) {
   const auto ended = outcomes([](Communicator& c) {
     c.barrier();
-    if (c.rank() != 0) c.set_timeout(0.02);
-    if (c.rank() != 0) EXPECT_THROW(c.barrier(), CommError);
-    if (c.rank() != 0) EXPECT_THROW(c.all_gather_bytes("later"), CommError);
+    if (c.rank() == 0) return;
+    c.set_timeout(0.02);
+    EXPECT_THROW(c.barrier(), CommError);
+    EXPECT_THROW(c.all_gather_bytes("later"), CommError);
   });
   for (const auto& outcome : ended) EXPECT_EQ(message_of_outcome<CommError>(outcome), "no error");
 }
 
 TEST_P(Faults, EveryoneArrivesSaysWhenSomebodyDoesNot) {
   const auto ended = outcomes([](Communicator& c) {
-    if (c.rank() != 1) EXPECT_FALSE(c.everyone_arrives(0.02));
+    if (c.rank() == 1) return;
+    EXPECT_FALSE(c.everyone_arrives(0.02));
   });
   for (const auto& outcome : ended) EXPECT_EQ(message_of_outcome<CommError>(outcome), "no error");
 }

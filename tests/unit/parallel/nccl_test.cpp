@@ -66,9 +66,9 @@ class Nccl : public testing::Test {
 
 // The messages of both ranks.
 template <class Play>
-std::vector<std::string> messages_of(Play play, double timeout_s = kTestTimeoutSeconds) {
+std::vector<std::string> messages_of(Play play) {
   std::vector<std::string> messages;
-  for (const auto& outcome : outcomes_of(kPair, play, timeout_s)) {
+  for (const auto& outcome : outcomes_of(kPair, play)) {
     messages.push_back(message_of_outcome<CommError>(outcome));
   }
   return messages;
@@ -121,9 +121,12 @@ TEST_F(Nccl, ACommunicatorThatIsNotMadeIsNamed) {
 
 TEST_F(Nccl, ACommunicatorThatIsNeverReadyMeetsTheDeadline) {
   const FaultyNccl fault(NcclFault::kInitNeverEnds, 0);
-  const auto messages = messages_of(sum_twice, 0.3);
-  EXPECT_EQ(messages[0],
-            "ncclCommInitRankConfig of rank 0 of 2: not done within 0.3 s (parallel.timeout_s)");
+  const auto ended = outcomes_of_ranks(2, [](Communicator& control) {
+    test::make_double_rank(control, control.rank() == 0 ? 0.1 : kTestTimeoutSeconds);
+  });
+  EXPECT_EQ(message_of_outcome<CommError>(ended[0]),
+            "ncclCommInitRankConfig of rank 0 of 2: not done within 0.1 s (parallel.timeout_s)");
+  EXPECT_EQ(since().aborted, 2);
 }
 
 TEST_F(Nccl, ARefusedCallIsNamedWithItsRankNumberAndBytes) {
