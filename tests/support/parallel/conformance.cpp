@@ -16,7 +16,7 @@ constexpr std::array kSummed = {at::kFloat, at::kDouble, at::kBFloat16, at::kLon
 constexpr std::array kMoved = {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf,         at::kLong,
                                at::kInt,   at::kByte,   at::kBool,     at::kComplexDouble};
 // Nothing, odd ones that no number of ranks divides, and more than transports send at once.
-constexpr std::array<std::int64_t, 5> kCounts = {0, 1, 5, 1001, 70'001};
+constexpr std::array<std::int64_t, 5> kCounts = {0, 1, 5, 1001, 20'011};
 constexpr double kPatienceSeconds = 30.0;
 
 std::string named(const char* call, std::int64_t count, at::ScalarType type) {
