@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/unit/data/temp_folder.h"
+#include "tests/unit/model/refused_config.h"
 #include "tests/unit/model/tiny_model.h"
 #include "trainer/base/error.h"
 
@@ -13,18 +14,6 @@ namespace {
 
 using data::message_of;
 using data::TempFolder;
-
-std::string refusal(const Json& config) {
-  return message_of<DataError>([&] { ModelConfig::parse(config, "here/config.json"); });
-}
-
-void expect_refused(const char* key, const Json& value, const std::string& part) {
-  Json config = tiny_config();
-  config[key] = value;
-  const std::string message = refusal(config);
-  EXPECT_NE(message.find("here/config.json"), std::string::npos) << message;
-  EXPECT_NE(message.find(part), std::string::npos) << "want '" << part << "' in: " << message;
-}
 
 TEST(ModelConfig, ReadsTheSizes) {
   const ModelConfig config = ModelConfig::parse(tiny_config(), "x");
