@@ -20,41 +20,32 @@ void keep_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
-void add_commands(CLI::App& app, Chosen chosen) {
-  add_train(app, chosen);
-  add_serve(app, chosen);
-  add_score(app, chosen);
-  add_generate(app, chosen);
-  add_chat(app, chosen);
-  add_logprobs(app, chosen);
-  add_tokenize(app, chosen);
-  add_eval(app, chosen);
-  add_merge(app, chosen);
-  add_adapter(app, chosen);
-  add_inspect(app, chosen);
-  add_data(app, chosen);
-  add_checkpoint(app, chosen);
+void add_commands(Command limbic) {
+  add_train(limbic);
+  add_serve(limbic);
+  add_score(limbic);
+  add_generate(limbic);
+  add_chat(limbic);
+  add_logprobs(limbic);
+  add_tokenize(limbic);
+  add_eval(limbic);
+  add_merge(limbic);
+  add_adapter(limbic);
+  add_inspect(limbic);
+  add_data(limbic);
+  add_checkpoint(limbic);
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("limbic post-trains language models: SFT, curricula, LoRA, GRPO", "limbic");
-  Run chosen;
-  app.require_subcommand(0, 1);
+  CommandLine line("limbic", "limbic post-trains language models: SFT, curricula, LoRA, GRPO");
+  Command limbic = line.root();
   bool version = false;
   bool reference = false;
-  app.add_flag("--version", version, "versions of limbic and its libraries");
-  app.add_flag("--config-reference", reference, "every key of the experiment file, as Markdown");
-  add_commands(app, chosen);
-  add_example(app, "limbic train configs/tiny.yaml");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    const std::string unknown = unknown_command(app, argc, argv);
-    std::cerr << "error: " << (unknown.empty() ? error.what() : unknown) << "; see --help"
-              << std::endl;
-    return kExitUserError;
-  }
+  limbic.flag("--version", version, "versions of limbic and its libraries");
+  limbic.flag("--config-reference", reference, "every key of the experiment file, as Markdown");
+  add_commands(limbic);
+  limbic.example("limbic train configs/tiny.yaml");
+  if (int code = kExitOk; !line.parse(argc, argv, code)) return code;
   if (version) {
     std::cout << version_text();
     return kExitOk;
@@ -63,12 +54,12 @@ int run(int argc, char** argv) {
     std::cout << config_reference();
     return kExitOk;
   }
-  if (!chosen) {
-    std::cout << app.help();
+  if (!line.chosen()) {
+    std::cout << line.help();
     return kExitUserError;
   }
   try {
-    return chosen();
+    return line.chosen()();
   } catch (...) {
     const Failure failure = failure_of(std::current_exception());
     std::cerr << (failure.code == kExitInterrupted ? "stopped: " : "error: ") << failure.message

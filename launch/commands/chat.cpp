@@ -95,20 +95,19 @@ class Chat {
 
 }  // namespace
 
-void add_chat(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("chat", "talk to a model in the terminal");
+void add_chat(Command limbic) {
+  Command command = limbic.add("chat", "talk to a model in the terminal");
   auto options = std::make_shared<ChatOptions>();
-  add_model_options(*command, options->model);
-  command->add_option("--system", options->system, "system message");
-  command->add_option("--max-new-tokens", options->max_new_tokens, "longest answer (512)")
-      ->check(whole_number(1, 1 << 30));
-  command->add_option("--temperature", options->temperature, "0 = greedy (0.7)")->check(number(0));
-  command->add_option("--top-p", options->top_p, "nucleus mass (0.95)")->check(number(1e-9, 1.0));
-  command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
-      ->check(whole_number(0));
-  command->add_option("--seed", options->seed, "seed of the draws (0)")->check(whole_number(0));
-  add_example(*command, "limbic chat --model runs/quickstart/merged");
-  command->callback([options, &chosen] { chosen = [options] { return Chat(*options).run(); }; });
+  add_model_options(command, options->model);
+  command.option("--system", options->system, "system message");
+  command.option("--max-new-tokens", options->max_new_tokens, "longest answer (512)")
+      .whole_number(1, 1 << 30);
+  command.option("--temperature", options->temperature, "0 = greedy (0.7)").number(0);
+  command.option("--top-p", options->top_p, "nucleus mass (0.95)").number(1e-9, 1.0);
+  command.option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)").whole_number(0);
+  command.option("--seed", options->seed, "seed of the draws (0)").whole_number(0);
+  command.example("limbic chat --model runs/quickstart/merged");
+  command.runs([options] { return Chat(*options).run(); });
 }
 
 }  // namespace limbic::launch

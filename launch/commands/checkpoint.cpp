@@ -52,18 +52,18 @@ int show(const std::string& folder) {
 
 }  // namespace
 
-void add_checkpoint(CLI::App& app, Chosen chosen) {
-  auto* group = app.add_subcommand("checkpoint", "look at checkpoints");
-  group->require_subcommand(1);
+void add_checkpoint(Command limbic) {
+  Command group = limbic.add("checkpoint", "look at checkpoints");
+  group.as_group();
   const std::string quickstart = "runs/quickstart";
-  add_example(*group, "limbic checkpoint list " + quickstart);
+  group.example("limbic checkpoint list " + quickstart);
   const auto add = [&](const std::string& name, const char* help, const char* what,
                        const std::string& example, int (*run)(const std::string&)) {
-    auto* command = group->add_subcommand(name, help);
+    Command command = group.add(name, help);
     auto folder = std::make_shared<std::string>();
-    command->add_option("folder", *folder, what)->required();
-    add_example(*command, "limbic checkpoint " + name + " " + example);
-    command->callback([=, &chosen] { chosen = [folder, run] { return run(*folder); }; });
+    command.option("folder", *folder, what).required();
+    command.example("limbic checkpoint " + name + " " + example);
+    command.runs([folder, run] { return run(*folder); });
   };
   const char* any = "a step, a stage or a run folder";
   add("list", "every checkpoint below a folder", any, quickstart, list);

@@ -80,17 +80,17 @@ int check_data(const DataOptions& options) {
 
 }  // namespace
 
-void add_data(CLI::App& app, Chosen chosen) {
-  auto* data = app.add_subcommand("data", "look at data");
-  data->require_subcommand(1);
-  add_example(*data, "limbic data check configs/quickstart.yaml");
-  auto* command = data->add_subcommand("check", "read every row, report bad ones, lengths, labels");
+void add_data(Command limbic) {
+  Command data = limbic.add("data", "look at data");
+  data.as_group();
+  data.example("limbic data check configs/quickstart.yaml");
+  Command command = data.add("check", "read every row, report bad ones, lengths, labels");
   auto options = std::make_shared<DataOptions>();
-  command->add_option("config", options->config, "experiment file")->required();
-  command->add_option("overrides", options->overrides, "section.key=value");
-  command->add_flag("--json", options->json, "print the report as JSON");
-  add_example(*command, "limbic data check configs/quickstart.yaml");
-  command->callback([options, &chosen] { chosen = [options] { return check_data(*options); }; });
+  command.option("config", options->config, "experiment file").required();
+  command.option("overrides", options->overrides, "section.key=value");
+  command.flag("--json", options->json, "print the report as JSON");
+  command.example("limbic data check configs/quickstart.yaml");
+  command.runs([options] { return check_data(*options); });
 }
 
 }  // namespace limbic::launch

@@ -125,23 +125,19 @@ class EvalCommand {
 
 }  // namespace
 
-void add_eval(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("eval", "measure a model on labelled data");
+void add_eval(Command limbic) {
+  Command command = limbic.add("eval", "measure a model on labelled data");
   auto options = std::make_shared<EvalOptions>();
   command
-      ->add_option("config", options->config,
-                   "experiment file: its eval section, else its eval stages")
-      ->required();
-  command->add_option("overrides", options->overrides, "section.key=value");
-  command->add_flag("--json", options->json, "print the table as JSON");
-  add_example(
-      *command,
+      .option("config", options->config, "experiment file: its eval section, else its eval stages")
+      .required();
+  command.option("overrides", options->overrides, "section.key=value");
+  command.flag("--json", options->json, "print the table as JSON");
+  command.example(
       "limbic eval configs/quickstart_local.yaml model.adapter=runs/quickstart_local/final");
-  command->callback([options, &chosen] {
-    chosen = [options] {
-      const std::atomic<bool>& stop = watch_stop_signals();
-      return run_in_world([&](World& world) { EvalCommand(*options, world, stop).run(); });
-    };
+  command.runs([options] {
+    const std::atomic<bool>& stop = watch_stop_signals();
+    return run_in_world([&](World& world) { EvalCommand(*options, world, stop).run(); });
   });
 }
 

@@ -101,30 +101,27 @@ int generate(const GenerateOptions& options) {
 
 }  // namespace
 
-void add_generate(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("generate", "batch generation");
+void add_generate(Command limbic) {
+  Command command = limbic.add("generate", "batch generation");
   auto options = std::make_shared<GenerateOptions>();
-  add_model_options(*command, options->model);
-  command
-      ->add_option("--input", options->input, "rows of {\"prompt\"}, {\"messages\"} or {\"ids\"}")
-      ->required();
-  command->add_option("--output", options->output, "rows with completions")->required();
-  command->add_option("--max-new-tokens", options->max_new_tokens, "longest completion (256)")
-      ->check(whole_number(1, 1 << 30));
-  command->add_option("--temperature", options->temperature, "0 = greedy (1)")->check(number(0));
-  command->add_option("--top-p", options->top_p, "nucleus mass (1)")->check(number(1e-9, 1.0));
-  command->add_option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)")
-      ->check(whole_number(0));
-  command->add_option("--n", options->n, "completions per row (1)")
-      ->check(whole_number(1, 1 << 20));
-  command->add_option("--seed", options->seed, "seed of the draws (0)")->check(whole_number(0));
-  command->add_option("--batch", options->batch, "sequences decoded at a time (64)")
-      ->check(whole_number(1, 1 << 20));
-  command->add_flag("--ignore-eos", options->ignore_eos, "end tokens may be drawn and end nothing");
-  add_example(*command,
-              "limbic generate --model models/SmolLM2-135M-Instruct --input rows.jsonl --output "
-              "out.jsonl --temperature 0 --max-new-tokens 64");
-  command->callback([options, &chosen] { chosen = [options] { return generate(*options); }; });
+  add_model_options(command, options->model);
+  command.option("--input", options->input, "rows of {\"prompt\"}, {\"messages\"} or {\"ids\"}")
+      .required();
+  command.option("--output", options->output, "rows with completions").required();
+  command.option("--max-new-tokens", options->max_new_tokens, "longest completion (256)")
+      .whole_number(1, 1 << 30);
+  command.option("--temperature", options->temperature, "0 = greedy (1)").number(0);
+  command.option("--top-p", options->top_p, "nucleus mass (1)").number(1e-9, 1.0);
+  command.option("--top-k", options->top_k, "likeliest tokens kept; 0 = all (0)").whole_number(0);
+  command.option("--n", options->n, "completions per row (1)").whole_number(1, 1 << 20);
+  command.option("--seed", options->seed, "seed of the draws (0)").whole_number(0);
+  command.option("--batch", options->batch, "sequences decoded at a time (64)")
+      .whole_number(1, 1 << 20);
+  command.flag("--ignore-eos", options->ignore_eos, "end tokens may be drawn and end nothing");
+  command.example(
+      "limbic generate --model models/SmolLM2-135M-Instruct --input rows.jsonl --output "
+      "out.jsonl --temperature 0 --max-new-tokens 64");
+  command.runs([options] { return generate(*options); });
 }
 
 }  // namespace limbic::launch

@@ -213,26 +213,23 @@ class Inspection {
 
 void inspect(const RunConfig& config, int world) { Inspection(config, world).run(); }
 
-void add_inspect(CLI::App& app, Chosen chosen) {
+void add_inspect(Command limbic) {
   struct Options {
     std::string config;
     std::vector<std::string> overrides;
     int ranks = 1;
   };
-  auto* command = app.add_subcommand("inspect", "parameters, memory, steps and the first batch");
+  Command command = limbic.add("inspect", "parameters, memory, steps and the first batch");
   auto options = std::make_shared<Options>();
-  command->add_option("config", options->config, "experiment file")->required();
-  command->add_option("overrides", options->overrides, "section.key=value");
-  command->add_option("--ranks", options->ranks, "world size to plan for (1)")
-      ->check(whole_number(1, 1 << 20));
-  add_example(*command, "limbic inspect configs/quickstart.yaml --ranks 2");
-  command->callback([options, &chosen] {
-    chosen = [options] {
-      const RunConfig config = load_run_config(options->config, options->overrides);
-      set_threads(config.run.threads);
-      config.in_place([&] { inspect(config, options->ranks); });
-      return 0;
-    };
+  command.option("config", options->config, "experiment file").required();
+  command.option("overrides", options->overrides, "section.key=value");
+  command.option("--ranks", options->ranks, "world size to plan for (1)").whole_number(1, 1 << 20);
+  command.example("limbic inspect configs/quickstart.yaml --ranks 2");
+  command.runs([options] {
+    const RunConfig config = load_run_config(options->config, options->overrides);
+    set_threads(config.run.threads);
+    config.in_place([&] { inspect(config, options->ranks); });
+    return 0;
   });
 }
 

@@ -74,16 +74,16 @@ int logprobs(const LogprobsOptions& options) {
 
 }  // namespace
 
-void add_logprobs(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("logprobs", "token log-probabilities of given sequences");
+void add_logprobs(Command limbic) {
+  Command command = limbic.add("logprobs", "token log-probabilities of given sequences");
   auto options = std::make_shared<LogprobsOptions>();
-  add_model_options(*command, options->model);
-  command->add_option("--input", options->input, "rows of {\"ids\"} or {\"messages\"}")->required();
-  command->add_option("--output", options->output, "rows with ids and logprobs")->required();
-  add_example(*command,
-              "limbic logprobs --model models/SmolLM2-135M-Instruct --input ids.jsonl --output "
-              "logprobs.jsonl");
-  command->callback([options, &chosen] { chosen = [options] { return logprobs(*options); }; });
+  add_model_options(command, options->model);
+  command.option("--input", options->input, "rows of {\"ids\"} or {\"messages\"}").required();
+  command.option("--output", options->output, "rows with ids and logprobs").required();
+  command.example(
+      "limbic logprobs --model models/SmolLM2-135M-Instruct --input ids.jsonl --output "
+      "logprobs.jsonl");
+  command.runs([options] { return logprobs(*options); });
 }
 
 }  // namespace limbic::launch

@@ -130,17 +130,17 @@ int score(const ScoreOptions& options) {
 
 }  // namespace
 
-void add_score(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("score", "apply a reward graph to finished completions");
+void add_score(Command limbic) {
+  Command command = limbic.add("score", "apply a reward graph to finished completions");
   auto options = std::make_shared<ScoreOptions>();
-  command->add_option("--rewards", options->rewards, "any file with a rewards section")->required();
-  command->add_option("--input", options->input, "rows with completion or completions")->required();
-  command->add_option("--output", options->output, "rows with scores")->required();
-  command->add_option("overrides", options->overrides, "section.key=value");
-  add_example(*command,
-              "limbic score --rewards configs/quickstart_rewards.yaml --input rows.jsonl "
-              "--output scored.jsonl");
-  command->callback([options, &chosen] { chosen = [options] { return score(*options); }; });
+  command.option("--rewards", options->rewards, "any file with a rewards section").required();
+  command.option("--input", options->input, "rows with completion or completions").required();
+  command.option("--output", options->output, "rows with scores").required();
+  command.option("overrides", options->overrides, "section.key=value");
+  command.example(
+      "limbic score --rewards configs/quickstart_rewards.yaml --input rows.jsonl "
+      "--output scored.jsonl");
+  command.runs([options] { return score(*options); });
 }
 
 }  // namespace limbic::launch

@@ -28,16 +28,14 @@ int serve(const std::string& path, const std::vector<std::string>& overrides) {
 
 }  // namespace
 
-void add_serve(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("serve", "answer reward requests over gRPC");
+void add_serve(Command limbic) {
+  Command command = limbic.add("serve", "answer reward requests over gRPC");
   auto path = std::make_shared<std::string>();
   auto overrides = std::make_shared<std::vector<std::string>>();
-  command->add_option("config", *path, "any file with a rewards section")->required();
-  command->add_option("overrides", *overrides, "section.key=value");
-  add_example(*command,
-              "limbic serve configs/quickstart_rewards.yaml serve.address=127.0.0.1:50051");
-  command->callback(
-      [=, &chosen] { chosen = [path, overrides] { return serve(*path, *overrides); }; });
+  command.option("config", *path, "any file with a rewards section").required();
+  command.option("overrides", *overrides, "section.key=value");
+  command.example("limbic serve configs/quickstart_rewards.yaml serve.address=127.0.0.1:50051");
+  command.runs([path, overrides] { return serve(*path, *overrides); });
 }
 
 }  // namespace limbic::launch

@@ -38,19 +38,18 @@ int tokenize(const TokenizeOptions& options) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("tokenize", "token ids of texts and chats");
+void add_tokenize(Command limbic) {
+  Command command = limbic.add("tokenize", "token ids of texts and chats");
   auto options = std::make_shared<TokenizeOptions>();
-  command->add_option("--model", options->model, "Hugging Face model folder")->required();
-  command->add_option("--chat-template", options->chat_template,
-                      "file that replaces the folder's chat template");
-  command->add_option("--input", options->input, "rows of {\"text\"} or {\"messages\"}")
-      ->required();
-  command->add_option("--output", options->output, "rows with ids")->required();
-  add_example(*command,
-              "limbic tokenize --model models/SmolLM2-135M-Instruct --input rows.jsonl "
-              "--output ids.jsonl");
-  command->callback([options, &chosen] { chosen = [options] { return tokenize(*options); }; });
+  command.option("--model", options->model, "Hugging Face model folder").required();
+  command.option("--chat-template", options->chat_template,
+                 "file that replaces the folder's chat template");
+  command.option("--input", options->input, "rows of {\"text\"} or {\"messages\"}").required();
+  command.option("--output", options->output, "rows with ids").required();
+  command.example(
+      "limbic tokenize --model models/SmolLM2-135M-Instruct --input rows.jsonl "
+      "--output ids.jsonl");
+  command.runs([options] { return tokenize(*options); });
 }
 
 }  // namespace limbic::launch

@@ -55,22 +55,21 @@ int train(const TrainOptions& options) {
 
 }  // namespace
 
-void add_train(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("train", "run the stages of an experiment file");
+void add_train(Command limbic) {
+  Command command = limbic.add("train", "run the stages of an experiment file");
   auto options = std::make_shared<TrainOptions>();
-  command->add_option("config", options->config, "experiment file")->required();
-  command->add_option("overrides", options->overrides, "section.key=value, stages.NAME.key=value");
-  command->add_option("--resume", options->resume, "auto, never, or a checkpoint's step folder");
-  command->add_flag("--dry-run", options->dry_run, "say what would be done, train nothing");
-  command->add_flag("--allow-change", options->allow_change,
-                    "go on in a folder whose run had other settings");
-  command->add_flag("--overwrite", options->overwrite, "delete the run in the folder, start anew");
-  command->add_flag("--quiet", options->quiet, "no progress lines");
-  add_example(
-      *command,
+  command.option("config", options->config, "experiment file").required();
+  command.option("overrides", options->overrides, "section.key=value, stages.NAME.key=value");
+  command.option("--resume", options->resume, "auto, never, or a checkpoint's step folder");
+  command.flag("--dry-run", options->dry_run, "say what would be done, train nothing");
+  command.flag("--allow-change", options->allow_change,
+               "go on in a folder whose run had other settings");
+  command.flag("--overwrite", options->overwrite, "delete the run in the folder, start anew");
+  command.flag("--quiet", options->quiet, "no progress lines");
+  command.example(
       "limbic train configs/quickstart_local.yaml run.output=runs/a stages.sft.learning_rate=1e-4\n"
       "  mpirun -n 2 limbic train configs/quickstart_local.yaml");
-  command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
+  command.runs([options] { return train(*options); });
 }
 
 }  // namespace limbic::launch

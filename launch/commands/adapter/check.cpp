@@ -46,26 +46,26 @@ int check(const CheckOptions& options) {
 
 }  // namespace
 
-void add_adapter(CLI::App& app, Chosen chosen) {
-  auto* group = app.add_subcommand("adapter", "look at adapters");
-  group->require_subcommand(1);
+void add_adapter(Command limbic) {
+  Command group = limbic.add("adapter", "look at adapters");
+  group.as_group();
   const std::string example =
       "limbic adapter check --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
       "--target vllm";
-  add_example(*group, example);
-  auto* command = group->add_subcommand(
+  group.example(example);
+  Command command = group.add(
       "check", "what peft, vLLM or llama.cpp would refuse or pass over; exit code 1 if anything");
   auto options = std::make_shared<CheckOptions>();
-  command->add_option("--model", options->model, "Hugging Face folder of the base")->required();
-  command->add_option("--adapter", options->adapter, "PEFT folder")->required();
-  add_choice<model::AdapterTarget>(*command, "--target", options->target,
-                                   {{"peft", model::AdapterTarget::kPeft},
-                                    {"vllm", model::AdapterTarget::kVllm},
-                                    {"llamacpp", model::AdapterTarget::kLlamacpp}},
-                                   "the loader: peft, vllm or llamacpp (peft)");
-  command->add_flag("--json", options->json, "the report as JSON");
-  add_example(*command, example);
-  command->callback([options, &chosen] { chosen = [options] { return check(*options); }; });
+  command.option("--model", options->model, "Hugging Face folder of the base").required();
+  command.option("--adapter", options->adapter, "PEFT folder").required();
+  command.choice<model::AdapterTarget>("--target", options->target,
+                                       {{"peft", model::AdapterTarget::kPeft},
+                                        {"vllm", model::AdapterTarget::kVllm},
+                                        {"llamacpp", model::AdapterTarget::kLlamacpp}},
+                                       "the loader: peft, vllm or llamacpp (peft)");
+  command.flag("--json", options->json, "the report as JSON");
+  command.example(example);
+  command.runs([options] { return check(*options); });
 }
 
 }  // namespace limbic::launch

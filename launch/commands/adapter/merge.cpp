@@ -52,20 +52,20 @@ int merge(const MergeOptions& options) {
 
 }  // namespace
 
-void add_merge(CLI::App& app, Chosen chosen) {
-  auto* command = app.add_subcommand("merge", "fold a LoRA adapter into a full model folder");
+void add_merge(Command limbic) {
+  Command command = limbic.add("merge", "fold a LoRA adapter into a full model folder");
   auto options = std::make_shared<MergeOptions>();
-  command->add_option("--model", options->model, "Hugging Face folder of the base")->required();
-  command->add_option("--adapter", options->adapter, "PEFT folder")->required();
-  command->add_option("--output", options->output, "new model folder")->required();
-  command->add_option("--chat-template", options->chat_template, "template of the new folder");
-  add_choice<Dtype>(*command, "--dtype", options->dtype,
-                    {{"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBfloat16}},
-                    "float32 or bfloat16 (float32)");
-  add_example(*command,
-              "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
-              "--output merged");
-  command->callback([options, &chosen] { chosen = [options] { return merge(*options); }; });
+  command.option("--model", options->model, "Hugging Face folder of the base").required();
+  command.option("--adapter", options->adapter, "PEFT folder").required();
+  command.option("--output", options->output, "new model folder").required();
+  command.option("--chat-template", options->chat_template, "template of the new folder");
+  command.choice<Dtype>("--dtype", options->dtype,
+                        {{"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBfloat16}},
+                        "float32 or bfloat16 (float32)");
+  command.example(
+      "limbic merge --model models/SmolLM2-135M-Instruct --adapter runs/a/final "
+      "--output merged");
+  command.runs([options] { return merge(*options); });
 }
 
 }  // namespace limbic::launch
