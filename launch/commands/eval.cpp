@@ -26,7 +26,7 @@ class EvalCommand {
  public:
   EvalCommand(const EvalOptions& options, World& world, const std::atomic<bool>& stop)
       : options_(options),
-        comm_(world.communicator()),
+        world_(world),
         config_(world.load_config(options.config, options.overrides)),
         stop_(stop) {}
 
@@ -37,7 +37,7 @@ class EvalCommand {
  private:
   void measure() {
     if (config_.eval && !config_.eval->predictions.empty()) {
-      if (comm_.rank() != 0) return;
+      if (comm().rank() != 0) return;
       config_.in_place(
           [&] {
             show(eval::score_predictions(config_.eval->predictions, config_.eval->options,
@@ -63,13 +63,15 @@ class EvalCommand {
       throw ConfigError(options_.config + ": got no eval section and no eval stage, want one");
   }
 
+  parallel::Communicator& comm() { return world_.communicator(); }
+
   std::string folder(const std::string& name) const {
     if (config_.eval && !config_.eval->output.empty()) return config_.eval->output;
     return config_.output() + "/" + name;
   }
 
   void load() {
-    const Place place = choose_place(config_.run);
+    const Place place = world_.take_place(config_);
     text_ = std::make_unique<Text>(load_text(config_.model.path, config_.model.chat_template));
     decoder_ = load_decoder(config_.model.path, config_.model.init,
                             static_cast<std::uint64_t>(config_.run.seed), place.compute,
@@ -82,8 +84,8 @@ class EvalCommand {
   void run_one(const std::string& name, const eval::EvalConfig& options) {
     DatasetStore datasets(config_);
     metrics::MetricsLog silent("", false);
-    metrics::Progress progress(comm_.rank() == 0, isatty(STDERR_FILENO) != 0);
-    engine::RunContext context{.communicator = comm_,
+    metrics::Progress progress(comm().rank() == 0, isatty(STDERR_FILENO) != 0);
+    engine::RunContext context{.communicator = comm(),
                                .decoder = *decoder_,
                                .tokenizer = text_->tokenizer,
                                .chat_template = text_->chat_template,
@@ -104,7 +106,7 @@ class EvalCommand {
                                .stop_requested = stop_};
     config_.in_place([&] { eval::run_eval(context, options, folder(name)); },
                      config_.eval ? name : "stages." + name);
-    if (comm_.rank() == 0) show_files(name);
+    if (comm().rank() == 0) show_files(name);
   }
 
   void show_files(const std::string& name) const {
@@ -116,7 +118,7 @@ class EvalCommand {
   }
 
   const EvalOptions& options_;
-  parallel::Communicator& comm_;
+  World& world_;
   RunConfig config_;
   const std::atomic<bool>& stop_;
   std::unique_ptr<Text> text_;

@@ -6,7 +6,6 @@
 #include "launch/run/world.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
-#include "trainer/parallel/collectives.h"
 
 namespace limbic::launch {
 namespace {
@@ -46,8 +45,7 @@ int train(const TrainOptions& options) {
         if (world.communicator().rank() == 0) inspect(config, world.communicator().size());
         return;
       }
-      Place place;
-      parallel::together(world.communicator(), [&] { place = choose_place(config.run); });
+      const Place place = world.take_place(config);
       run_pipeline(config, place, world.communicator(), pipeline_options(options), stop);
     });
   });

@@ -160,7 +160,8 @@ void describe(Fields& f, ParallelSection& c) {
             {Backend::kLocal, "local"},
             {Backend::kMpi, "mpi"},
             {Backend::kNccl, "nccl"}},
-           "auto = mpi under mpirun or srun, else local");
+           "how ranks exchange: auto = mpi under mpirun or srun, else local; tensors on GPUs by "
+           "nccl when every rank has a GPU of its own, else by way of host memory");
   f.field("zero_stage", c.zero_stage,
           "0 = every rank keeps the whole optimizer state; 1 = each rank keeps its share",
           Bounds::between(0, 1));

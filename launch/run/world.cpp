@@ -4,6 +4,7 @@
 
 #include "launch/config/settings.h"
 #include "launch/exit_code.h"
+#include "launch/run/exchange.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/parallel/collectives.h"
@@ -42,17 +43,15 @@ void check_agreement(parallel::Communicator& communicator, const RunConfig& conf
 }
 
 void check_backend(Backend backend, int ranks) {
-  if (backend == Backend::kMpi && !parallel::started_by_mpi()) {
-    throw ConfigError("parallel.backend: got mpi, want mpirun or srun to start the ranks");
+  const bool many = backend == Backend::kMpi || backend == Backend::kNccl;
+  if (many && !parallel::started_by_mpi()) {
+    throw ConfigError(
+        fmt::format("parallel.backend: got {}, want mpirun or srun to start the ranks",
+                    backend == Backend::kMpi ? "mpi" : "nccl"));
   }
   if (backend == Backend::kLocal && ranks > 1) {
     throw ConfigError(
-        fmt::format("parallel.backend: got local with {} ranks, want auto or mpi", ranks));
-  }
-  if (backend == Backend::kNccl) {
-    throw ConfigError(
-        "parallel.backend: got nccl, want auto, local or mpi; ranks on GPUs exchange by way of "
-        "host memory in this version");
+        fmt::format("parallel.backend: got local with {} ranks, want auto, mpi or nccl", ranks));
   }
 }
 
@@ -74,6 +73,13 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
   check_agreement(*communicator_, config);
   communicator_->set_timeout(config.parallel.timeout_s);
   return config;
+}
+
+Place World::take_place(const RunConfig& config) {
+  Place place;
+  parallel::together(*communicator_, [&] { place = choose_place(config.run); });
+  nccl_ = open_exchange(*communicator_, config, place);
+  return place;
 }
 
 int run_in_world(const std::function<void(World&)>& work) {

@@ -45,7 +45,7 @@ TEST(Module, AnotherLibraryIsRefused) {
 }
 
 TEST(Module, AnotherInterfaceIsRefused) {
-  EXPECT_THAT(refusal({1, ""}, LIMBIC_OLD_MODULE), HasSubstr("got interface 0, want 1"));
+  EXPECT_THAT(refusal({1, ""}, LIMBIC_OLD_MODULE), HasSubstr("got interface 0, want 2"));
 }
 
 // A driver that torch's CUDA is too new for.

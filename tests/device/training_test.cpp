@@ -1,8 +1,10 @@
 // Forward, backward, optimizer, adapters and checkpoints of a decoder on a device.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "data/batch.h"
 #include "tests/device/on_devices.h"
+#include "tests/support/nccl/double_rank.h"
 #include "tests/unit/parallel/ranks.h"
 #include "trainer/engine/score_targets.h"
 #include "trainer/engine/train_engine.h"
@@ -165,8 +167,19 @@ TEST_P(DeviceTraining, StepsOfTheEngineAreThoseOfTheKernels) {
   EXPECT_LT(distance(loss_of(got), loss_of(want)), 10 * tolerance()) << "compute copies lag behind";
 }
 
-// Each of two ranks has half of the loss and a share of the optimizer; gradients and weights go by
-// way of host buffers of a few hundred elements.
+// One of two ranks: it has half of the loss, and its share of the optimizer.
+NamedTensors trained_as_one_of_two(model::Decoder&& decoder, parallel::Communicator& communicator,
+                                   std::int64_t zero_stage) {
+  engine::TrainEngine engine(decoder, communicator, kAdamw, 1.0,
+                             {.zero_stage = zero_stage, .bucket_bytes = 3000});
+  for (int i = 0; i < 3; ++i) {
+    engine.step(
+        1, [&](std::size_t) { return loss_of(decoder) * 0.01; }, 1e-2);
+  }
+  return engine.state();
+}
+
+// Gradients and weights go by way of host buffers of a few hundred elements.
 TEST_P(DeviceTraining, TwoRanksTrainAsOneDoes) {
   model::Decoder alone = by_kernels(model::WeightUse::kTrained, configs()[0]);
   std::vector<engine::StepResult> results;
@@ -177,15 +190,48 @@ TEST_P(DeviceTraining, TwoRanksTrainAsOneDoes) {
                                  {.every_tensor = device().is_cpu(), .piece_bytes = 2000});
   }
   const auto play = [&](parallel::Communicator& communicator) {
-    model::Decoder decoder = on_device(model::WeightUse::kTrained, configs()[0]);
-    engine::TrainEngine engine(decoder, communicator, kAdamw, 1.0);
-    for (int i = 0; i < 3; ++i) {
-      engine.step(
-          1, [&](std::size_t) { return loss_of(decoder) * 0.01; }, 1e-2);
-    }
-    expect_same(engine.state(), want, 10 * tolerance());
+    const NamedTensors state =
+        trained_as_one_of_two(on_device(model::WeightUse::kTrained, configs()[0]), communicator, 1);
+    expect_same(state, want, 10 * tolerance());
   };
   parallel::rethrow_first(parallel::outcomes_of_world(world, play));
+}
+
+// The double of NCCL adds in rank order: gradients, weights and moments are those of ranks that
+// exchange in memory, bit for bit, with the optimizer whole and sharded.
+TEST(NcclTraining, TwoRanksTrainAsByAnyOtherCommunicator) {
+  const auto decoder = [] {
+    return model::tiny_model(model::WeightUse::kTrained, at::kFloat, configs()[0]);
+  };
+  for (const std::int64_t zero_stage : {0, 1}) {
+    NamedTensors want;
+    parallel::run_ranks(2, [&](parallel::Communicator& c) {
+      const NamedTensors state = trained_as_one_of_two(decoder(), c, zero_stage);
+      if (c.rank() == 0) want = state;
+    });
+    parallel::run_ranks(2, [&](parallel::Communicator& control) {
+      const auto rank = test::make_double_rank(control, parallel::kTestTimeoutSeconds);
+      const NamedTensors state = trained_as_one_of_two(decoder(), *rank, zero_stage);
+      ASSERT_EQ(state.size(), want.size());
+      for (std::size_t i = 0; i < state.size(); ++i) {
+        EXPECT_TRUE(at::equal(state[i].tensor, want[i].tensor)) << state[i].name;
+      }
+    });
+  }
+}
+
+// A rank whose communicator fails in the middle of training: both end, each naming its call.
+TEST(NcclTraining, AFailureInAStepEndsBothRanks) {
+  const test::FaultyNccl fault(test::NcclFault::kFailsOnTheWay, 1, 3);
+  const auto outcomes = parallel::outcomes_of_ranks(2, [&](parallel::Communicator& control) {
+    const auto rank = test::make_double_rank(control, parallel::kTestTimeoutSeconds);
+    trained_as_one_of_two(model::tiny_model(model::WeightUse::kTrained, at::kFloat, configs()[0]),
+                          *rank, 1);
+  });
+  for (const auto& outcome : outcomes) {
+    EXPECT_THAT(parallel::message_of_outcome<CommError>(outcome),
+                testing::HasSubstr("NCCL said 'remote process exited"));
+  }
 }
 
 TEST_P(DeviceTraining, AStateMovesBetweenDevices) {

@@ -3,8 +3,10 @@
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 
 #include "trainer/device/accelerator.h"
 
@@ -14,6 +16,24 @@ namespace {
 constexpr int kFirstWithBf16 = 8;  // compute capability of Ampere
 
 c10::DeviceIndex index_of(int index) { return static_cast<c10::DeviceIndex>(index); }
+
+// A stream of torch's pool, which keeps it.
+class CudaQueue final : public Queue {
+ public:
+  explicit CudaQueue(c10::DeviceIndex device)
+      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device)) {}
+
+  void* handle() const override { return stream_.stream(); }
+  void follow() override {
+    event_.record(c10::cuda::getCurrentCUDAStream(stream_.device_index()));
+    event_.block(stream_);
+  }
+  bool done() override { return stream_.query(); }
+
+ private:
+  c10::cuda::CUDAStream stream_;
+  c10::cuda::CUDAEvent event_;
+};
 
 class Cuda final : public Accelerator {
  public:
@@ -28,7 +48,9 @@ class Cuda final : public Accelerator {
             .minor = properties.minor,
             .total_bytes = static_cast<std::int64_t>(total),
             .free_bytes = static_cast<std::int64_t>(free),
-            .bf16 = properties.major >= kFirstWithBf16};
+            .bf16 = properties.major >= kFirstWithBf16,
+            .address = fmt::format("{:04x}:{:02x}:{:02x}", properties.pciDomainID,
+                                   properties.pciBusID, properties.pciDeviceID)};
   }
 
   void use(int index) override {
@@ -45,6 +67,10 @@ class Cuda final : public Accelerator {
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(index_of(index));
     constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
     return stats.allocated_bytes[kAll].peak;
+  }
+
+  std::unique_ptr<Queue> make_queue(int index) override {
+    return std::make_unique<CudaQueue>(index_of(index));
   }
 };
 

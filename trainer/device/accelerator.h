@@ -18,10 +18,24 @@ struct DeviceInfo {
   std::string name;          // "NVIDIA H100 80GB HBM3"
   int major = 0, minor = 0;  // compute capability
   std::int64_t total_bytes = 0, free_bytes = 0;
-  bool bf16 = false;  // multiplies bfloat16 natively
+  bool bf16 = false;    // multiplies bfloat16 natively
+  std::string address;  // on the buses of its machine: "0000:1b:00"
 };
 
-// Implemented by the module. Indices are from 0 to below `devices()`; what fails throws c10::Error.
+// Work that a device does in order, beside what it computes.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  // What CUDA calls a stream (cudaStream_t).
+  virtual void* handle() const = 0;
+  // What is put in from now on waits for all that the calling thread has started on the device.
+  virtual void follow() = 0;
+  // Whether all that was put in is done.
+  virtual bool done() = 0;
+};
+
+// Implemented by the module, as is Queue. Indices are from 0 to below `devices()`; what fails
+// throws c10::Error.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
@@ -34,10 +48,11 @@ class Accelerator {
   virtual void synchronize(int index) = 0;
   // The most that tensors have held at a time, of this process.
   virtual std::int64_t peak_bytes(int index) const = 0;
+  virtual std::unique_ptr<Queue> make_queue(int index) = 0;
 };
 
-// Counts changes of `Accelerator` and `DeviceInfo`; binary and module must agree.
-inline constexpr std::uint32_t kModuleInterface = 1;
+// Counts changes of the classes above; binary and module must agree.
+inline constexpr std::uint32_t kModuleInterface = 2;
 // What a module exports, as C symbols: the number that it was built with, and the object.
 inline constexpr const char* kInterfaceSymbol = "limbic_module_interface";
 inline constexpr const char* kMakeSymbol = "limbic_make_accelerator";

@@ -28,15 +28,17 @@ bool same(const Call& a, const Call& b) {
   return a.kind == CallKind::kAllGatherBytes || (a.bytes == b.bytes && a.detail == b.detail);
 }
 
-void check_tensor(const at::Tensor& tensor) {
-  check(tensor.is_contiguous() && tensor.device().is_cpu(),
-        "collectives take contiguous tensors on the CPU");
+void check_tensor(const at::Tensor& tensor, at::Device where) {
+  if (tensor.is_contiguous() && tensor.device() == where) return;
+  check(false, fmt::format("got a tensor on {}{}, want it contiguous on {}", tensor.device().str(),
+                           tensor.is_contiguous() ? "" : " with gaps", where.str()));
 }
 
-void check_summable(const at::Tensor& tensor) {
-  check_tensor(tensor);
-  check(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble,
-        "sums over ranks are of float32 or float64");
+void check_summable(const at::Tensor& tensor, at::Device where) {
+  check_tensor(tensor, where);
+  const at::ScalarType type = tensor.scalar_type();
+  check(type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kLong,
+        "sums over ranks are of float32, float64, bfloat16 or int64");
 }
 
 Call call_of(CallKind kind, const at::Tensor& tensor) {
@@ -52,6 +54,10 @@ std::string name_of(CallKind kind) {
   return index < kNames.size() ? kNames[index] : "an unknown call";
 }
 
+std::string place_of(const Call& call, std::int64_t number, int rank) {
+  return fmt::format("{}, call {} of rank {}", described(call), number, rank);
+}
+
 std::string disagreement(std::span<const Call> calls) {
   for (std::size_t rank = 1; rank < calls.size(); ++rank) {
     if (same(calls[0], calls[rank])) continue;
@@ -61,33 +67,37 @@ std::string disagreement(std::span<const Call> calls) {
   return "";
 }
 
-Call all_reduce_call(const at::Tensor& tensor) {
-  check_summable(tensor);
+Call all_reduce_call(const at::Tensor& tensor, at::Device where) {
+  check_summable(tensor, where);
   return call_of(CallKind::kAllReduceSum, tensor);
 }
 
-Call reduce_scatter_call(const at::Tensor& input, const at::Tensor& output, int ranks) {
-  check_summable(input);
-  check_tensor(output);
+Call reduce_scatter_call(const at::Tensor& input, const at::Tensor& output, int ranks,
+                         at::Device where) {
+  check_summable(input, where);
+  check_tensor(output, where);
   check(input.scalar_type() == output.scalar_type() && input.numel() == output.numel() * ranks,
         "reduce_scatter_sum takes size() times the elements that it gives");
   return call_of(CallKind::kReduceScatterSum, output);
 }
 
-Call all_gather_call(const at::Tensor& input, const at::Tensor& output, int ranks) {
-  check_tensor(input);
-  check_tensor(output);
+Call all_gather_call(const at::Tensor& input, const at::Tensor& output, int ranks,
+                     at::Device where) {
+  check_tensor(input, where);
+  check_tensor(output, where);
   check(input.scalar_type() == output.scalar_type() && output.numel() == input.numel() * ranks,
         "all_gather gives size() times the elements that it takes");
   return call_of(CallKind::kAllGather, input);
 }
 
-Call broadcast_call(const at::Tensor& tensor, int root, int ranks) {
-  check_tensor(tensor);
+Call broadcast_call(const at::Tensor& tensor, int root, int ranks, at::Device where) {
+  check_tensor(tensor, where);
   check(root >= 0 && root < ranks, "broadcast comes from a rank of the world");
   Call call = call_of(CallKind::kBroadcast, tensor);
   call.detail = root;
   return call;
 }
+
+at::ScalarType sum_type(at::ScalarType type) { return type == at::kBFloat16 ? at::kFloat : type; }
 
 }  // namespace limbic::parallel

@@ -30,16 +30,24 @@ struct Call {
 };
 
 std::string name_of(CallKind kind);
+// `all_reduce_sum (4000 bytes of Float), call 7 of rank 1`.
+std::string place_of(const Call& call, std::int64_t number, int rank);
 
 // Empty when all ranks are at the same call (the lengths of kAllGatherBytes may differ), else who
 // differs: `all_reduce_sum (80 bytes) of rank 0 met barrier of rank 2`.
 std::string disagreement(std::span<const Call> calls);
 
 // The calls of tensor collectives. Throw std::logic_error for a tensor that is not contiguous, not
-// on the CPU (see `make_staged`) or of a dtype without sum, and for sizes that do not fit `ranks`.
-Call all_reduce_call(const at::Tensor& tensor);
-Call reduce_scatter_call(const at::Tensor& input, const at::Tensor& output, int ranks);
-Call all_gather_call(const at::Tensor& input, const at::Tensor& output, int ranks);
-Call broadcast_call(const at::Tensor& tensor, int root, int ranks);
+// on the device where the transport reads or of a dtype without sum, and for sizes that do not fit
+// `ranks`.
+Call all_reduce_call(const at::Tensor& tensor, at::Device where = at::kCPU);
+Call reduce_scatter_call(const at::Tensor& input, const at::Tensor& output, int ranks,
+                         at::Device where = at::kCPU);
+Call all_gather_call(const at::Tensor& input, const at::Tensor& output, int ranks,
+                     at::Device where = at::kCPU);
+Call broadcast_call(const at::Tensor& tensor, int root, int ranks, at::Device where = at::kCPU);
+
+// The type that values of `type` are added in: float32 for bfloat16, else itself.
+at::ScalarType sum_type(at::ScalarType type);
 
 }  // namespace limbic::parallel

@@ -7,7 +7,8 @@
 // Before data moves, the ranks compare which collective they are at, with how many bytes of which
 // dtype. When they differ, all throw CommError naming both calls. A tensor that a collective cannot
 // take (not contiguous, wrong dtype or size, not where the transport reads) is std::logic_error on
-// its rank alone. The transports read on the CPU; `make_staged` takes tensors from anywhere.
+// its rank alone. The transports read on the CPU; `make_staged` takes tensors from anywhere, and
+// `make_nccl` (trainer/parallel/nccl) lets devices exchange theirs.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,6 +17,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "trainer/parallel/call.h"
 
 namespace limbic::parallel {
 
@@ -26,11 +29,13 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // In place; contiguous float32 or float64 tensors. Ranks are added in their order: the sum is the
-  // same on all ranks, in every run of this world size and on every transport, bit for bit.
-  // All collectives throw CommError when contact with a rank is lost or the timeout passes.
+  // In place; contiguous tensors of float32, float64, bfloat16 (added in float32, rounded once) or
+  // int64. Ranks are added in their order: the sum is the same on all ranks, in every run of this
+  // world size and on every transport but NCCL, bit for bit.
+  // All collectives throw CommError when contact with a rank is lost or the timeout passes: it
+  // names the rank, which call of how many bytes it was, and the time.
   virtual void all_reduce_sum(at::Tensor tensor) = 0;
-  // Rank r receives the sum of shard r: the bits that all_reduce_sum gives there.
+  // Rank r receives the sum of shard r: the bits that all_reduce_sum gives there (but for NCCL).
   // Requires: input = size() * output elements.
   virtual void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) = 0;
   // Requires: output = size() * input elements; shards in rank order. The input may be the rank's
@@ -38,7 +43,9 @@ class Communicator {
   virtual void all_gather(const at::Tensor& input, at::Tensor output) = 0;
   // Any dtype, contiguous.
   virtual void broadcast(at::Tensor tensor, int root) = 0;
-  virtual void barrier() = 0;
+  // Returns when every rank has come with this call; the number of the call, from 1 on.
+  virtual std::int64_t meet(const Call& call) = 0;
+  void barrier() { meet({.kind = CallKind::kBarrier}); }
   // For a rank that is about to end with an error: true when every rank comes here within `seconds`
   // (all failed together), false when one does not or is at another collective, which then throws
   // CommError there. Never throws.
@@ -61,8 +68,9 @@ std::vector<std::unique_ptr<Communicator>> make_threads(int size, double timeout
 // The world of mpirun or srun. Initialises MPI and finalises it on destruction, unless an exception
 // is in flight or contact was lost: then the process ends without, and the launcher ends the
 // others. A background watch is not needed: the launcher also ends all ranks when one dies. Throws
-// ConfigError when the launcher started many ranks that MPI does not bring together.
-std::unique_ptr<Communicator> make_mpi(double timeout_s);
+// ConfigError when the launcher started many ranks that MPI does not bring together. What is larger
+// than `piece_bytes` (the same on all ranks) travels in pieces of that size.
+std::unique_ptr<Communicator> make_mpi(double timeout_s, std::int64_t piece_bytes = 64 << 20);
 
 struct Staging {
   bool every_tensor = false;            // those on the CPU, too: for tests without a device

@@ -7,6 +7,9 @@
 //
 // Sums do not use MPI's reductions, whose order depends on the library, the size and the number of
 // ranks: shares are sent to their owner, who adds them in rank order.
+//
+// MPI counts in ints. So what is large travels in pieces, and the parts of a piece that lie far
+// apart are one element each of a type that is as wide as the distance.
 #include <mpi.h>
 
 #include <array>
@@ -14,63 +17,81 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
-#include <limits>
-#include <thread>
 
 #include "trainer/base/error.h"
 #include "trainer/parallel/call.h"
 #include "trainer/parallel/communicator.h"
 #include "trainer/parallel/launcher.h"
+#include "trainer/parallel/patience.h"
 
 namespace limbic::parallel {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-using std::chrono::microseconds;
+using Clock = Patience::Clock;
 using std::chrono::milliseconds;
 
-constexpr auto kSpin = microseconds(50);  // most small messages are there within it
 constexpr auto kArrivalYields = milliseconds(1);
 constexpr auto kTransferYields = milliseconds(50);
 constexpr double kSlowBytesPerSecond = 50e6;  // below it a transfer rests, too
-constexpr Clock::duration kShortestNap = microseconds(50);
-constexpr Clock::duration kLongestNap = milliseconds(1);
 
-constexpr std::int64_t kLargestCount = std::numeric_limits<int>::max();
 constexpr std::int64_t kSmallBytes = 16 << 10;  // summed by everybody instead of by owners
-constexpr std::int64_t kPieceBytes = 64 << 20;  // bounds the memory that a sum takes
-
-int count_of(std::int64_t count) {
-  if (count > kLargestCount) {
-    throw CommError(
-        fmt::format("MPI: got {} elements in one call, want at most {}", count, kLargestCount));
-  }
-  return static_cast<int>(count);
-}
 
 // The MPI type that moves the elements of a tensor, whatever they mean.
 struct Unit {
   MPI_Datatype type;
+  std::int64_t bytes;  // of one; a complex number has several
   std::int64_t count;
 };
 Unit units_of(const at::Tensor& tensor) {
   const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
   switch (tensor.element_size()) {
     case 1:
-      return {MPI_UINT8_T, bytes};
+      return {MPI_UINT8_T, 1, bytes};
     case 2:
-      return {MPI_UINT16_T, bytes / 2};
+      return {MPI_UINT16_T, 2, bytes / 2};
     case 4:
-      return {MPI_UINT32_T, bytes / 4};
+      return {MPI_UINT32_T, 4, bytes / 4};
     default:
-      return {MPI_UINT64_T, bytes / 8};
+      return {MPI_UINT64_T, 8, bytes / 8};
   }
+}
+
+// `count` elements of `type` in a row, and the next such row `stride` bytes behind: what MPI sends
+// to or takes from rank r lies r strides behind the first.
+class Rows {
+ public:
+  Rows(MPI_Datatype type, int count, std::int64_t stride) {
+    MPI_Datatype row;
+    MPI_Type_contiguous(count, type, &row);
+    MPI_Type_create_resized(row, 0, stride, &type_);
+    MPI_Type_commit(&type_);
+    MPI_Type_free(&row);
+  }
+  ~Rows() { MPI_Type_free(&type_); }
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+  MPI_Datatype type() const { return type_; }
+
+ private:
+  MPI_Datatype type_;
+};
+
+// Calls f(begin, count) for pieces of at most `step` of `total`.
+template <class F>
+void over_pieces(std::int64_t total, std::int64_t step, F f) {
+  for (std::int64_t begin = 0; begin < total; begin += step) {
+    f(begin, static_cast<int>(std::min(step, total - begin)));
+  }
+}
+
+char* byte_of(const at::Tensor& tensor, std::int64_t offset) {
+  return static_cast<char*>(tensor.data_ptr()) + offset;
 }
 
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(double timeout_s)
-      : timeout_s_(timeout_s), exceptions_(std::uncaught_exceptions()) {
+  MpiCommunicator(double timeout_s, std::int64_t piece_bytes)
+      : timeout_s_(timeout_s), piece_bytes_(piece_bytes), exceptions_(std::uncaught_exceptions()) {
     int started = 0;
     MPI_Initialized(&started);
     check(started == 0, "MPI can be initialised only once");
@@ -85,6 +106,8 @@ class MpiCommunicator final : public Communicator {
     for (auto* list : {&send_counts_, &send_offsets_, &counts_, &offsets_}) {
       list->resize(calls_.size());
     }
+    check(piece_bytes >= static_cast<std::int64_t>(16 * calls_.size()) && piece_bytes <= 1 << 30,
+          "pieces hold an element of every rank, and MPI counts their bytes in an int");
   }
   // A rank that leaves by an error must not wait for the others: without MPI_Finalize the launcher
   // ends them.
@@ -100,41 +123,47 @@ class MpiCommunicator final : public Communicator {
     agree(all_reduce_call(tensor));
     held_ = {tensor, {}};
     const at::Tensor flat = tensor.view({-1});
-    const std::int64_t step = kPieceBytes / tensor.element_size();
-    for (std::int64_t begin = 0; begin < flat.numel(); begin += step) {
-      const at::Tensor piece = flat.slice(0, begin, std::min(flat.numel(), begin + step));
+    const auto element = static_cast<std::int64_t>(tensor.element_size());
+    over_pieces(flat.numel(), elements_of(element), [&](std::int64_t begin, int count) {
+      const at::Tensor piece = flat.slice(0, begin, begin + count);
       const bool small = static_cast<std::int64_t>(piece.nbytes()) <= kSmallBytes;
       small ? sum_everywhere(piece) : sum_at_owners(piece);
-    }
+    });
     held_ = {};
   }
 
   void reduce_scatter_sum(const at::Tensor& input, at::Tensor output) override {
     agree(reduce_scatter_call(input, output, size_));
     held_ = {input, output};
-    count_of(input.numel());
     const at::Tensor flat = output.view({-1});
-    const std::int64_t step = std::max<std::int64_t>(1, kPieceBytes / input.element_size() / size_);
-    for (std::int64_t begin = 0; begin < flat.numel(); begin += step) {
-      const at::Tensor piece = flat.slice(0, begin, std::min(flat.numel(), begin + step));
-      for (std::size_t r = 0; r < calls_.size(); ++r) {
-        send_counts_[r] = count_of(piece.numel());
-        send_offsets_[r] = count_of(static_cast<std::int64_t>(r) * flat.numel() + begin);
-      }
-      piece.copy_(sum_of_shares(input.view({-1}), piece.numel()));
-    }
+    const auto element = static_cast<std::int64_t>(input.element_size());
+    const MPI_Datatype type = units_of(input).type;
+    over_pieces(flat.numel(), elements_of(element * size_), [&](std::int64_t begin, int count) {
+      const Rows rows(type, count, flat.numel() * element);
+      const at::Tensor all = scratch(input.scalar_type(), std::int64_t{count} * size_);
+      transfer(all.nbytes(), [&](MPI_Request* request) {
+        return MPI_Ialltoall(byte_of(input, begin * element), 1, rows.type(), all.data_ptr(), count,
+                             type, MPI_COMM_WORLD, request);
+      });
+      flat.slice(0, begin, begin + count).copy_(sum_of_rows(all, count));
+    });
     held_ = {};
   }
 
   void all_gather(const at::Tensor& input, at::Tensor output) override {
     agree(all_gather_call(input, output, size_));
     held_ = {input, output};
-    const auto [type, count] = units_of(input);
-    const auto own = rank_ * static_cast<std::int64_t>(input.nbytes());
-    const void* from = input.data_ptr();
-    if (from == static_cast<char*>(output.data_ptr()) + own) from = MPI_IN_PLACE;
-    transfer(output.nbytes(), [&, type = type, n = count_of(count)](MPI_Request* request) {
-      return MPI_Iallgather(from, n, type, output.data_ptr(), n, type, MPI_COMM_WORLD, request);
+    const Unit unit = units_of(input);
+    const auto bytes = static_cast<std::int64_t>(input.nbytes());
+    const bool in_place = input.data_ptr() == byte_of(output, rank_ * bytes);
+    over_pieces(unit.count, elements_of(unit.bytes * size_), [&](std::int64_t begin, int count) {
+      const std::int64_t offset = begin * unit.bytes;
+      const Rows rows(unit.type, count, bytes);
+      const void* from = in_place ? MPI_IN_PLACE : byte_of(input, offset);
+      transfer(static_cast<std::size_t>(count * unit.bytes * size_), [&](MPI_Request* request) {
+        return MPI_Iallgather(from, count, unit.type, byte_of(output, offset), 1, rows.type(),
+                              MPI_COMM_WORLD, request);
+      });
     });
     held_ = {};
   }
@@ -142,37 +171,35 @@ class MpiCommunicator final : public Communicator {
   void broadcast(at::Tensor tensor, int root) override {
     agree(broadcast_call(tensor, root, size_));
     held_ = {tensor, {}};
-    const auto [type, count] = units_of(tensor);
-    transfer(tensor.nbytes(), [&, type = type, n = count_of(count)](MPI_Request* request) {
-      return MPI_Ibcast(tensor.data_ptr(), n, type, root, MPI_COMM_WORLD, request);
+    const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
+    over_pieces(bytes, piece_bytes_, [&](std::int64_t begin, int count) {
+      transfer(static_cast<std::size_t>(count), [&](MPI_Request* request) {
+        return MPI_Ibcast(byte_of(tensor, begin), count, MPI_BYTE, root, MPI_COMM_WORLD, request);
+      });
     });
     held_ = {};
   }
 
-  void barrier() override { agree({.kind = CallKind::kBarrier}); }
+  std::int64_t meet(const Call& call) override {
+    agree(call);
+    return number_;
+  }
   bool everyone_arrives(double seconds) override { return all_at(CallKind::kEnd, seconds); }
   void set_timeout(double seconds) override { timeout_s_ = seconds; }
 
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {
     agree({.kind = CallKind::kAllGatherBytes, .bytes = static_cast<std::int64_t>(mine.size())});
-    std::int64_t total = 0;
-    for (std::size_t r = 0; r < calls_.size(); ++r) {
-      counts_[r] = count_of(calls_[r].bytes);
-      offsets_[r] = count_of(total);
-      total += calls_[r].bytes;
-    }
+    std::int64_t longest = 0;
+    for (const Call& call : calls_) longest = std::max(longest, call.bytes);
     sent_bytes_ = mine;
-    bytes_.resize(static_cast<std::size_t>(count_of(total)));
-    transfer(bytes_.size(), [&](MPI_Request* request) {
-      return MPI_Iallgatherv(sent_bytes_.data(), counts_[static_cast<std::size_t>(rank_)], MPI_BYTE,
-                             bytes_.data(), counts_.data(), offsets_.data(), MPI_BYTE,
-                             MPI_COMM_WORLD, request);
+    std::vector<std::string> parts(calls_.size());
+    over_pieces(longest, piece_bytes_ / size_, [&](std::int64_t begin, int count) {
+      gather_piece(begin, count);
+      for (std::size_t r = 0; r < parts.size(); ++r) {
+        parts[r].append(bytes_, static_cast<std::size_t>(offsets_[r]),
+                        static_cast<std::size_t>(counts_[r]));
+      }
     });
-    std::vector<std::string> parts;
-    for (std::size_t r = 0; r < calls_.size(); ++r) {
-      parts.push_back(bytes_.substr(static_cast<std::size_t>(offsets_[r]),
-                                    static_cast<std::size_t>(counts_[r])));
-    }
     return parts;
   }
 
@@ -187,8 +214,8 @@ class MpiCommunicator final : public Communicator {
   // together afterwards, so that a disagreement leaves the connection usable.
   void agree(const Call& call) { agree(call, timeout_s_); }
   void agree(const Call& call, double seconds) {
-    what_ = name_of(call.kind);
-    if (broken_) throw CommError(what_ + " after contact was lost");
+    if (broken_) throw CommError(name_of(call.kind) + " after contact was lost");
+    what_ = place_of(call, ++number_, rank_);
     begin_ = Clock::now();
     limit_s_ = seconds;
     call_ = call;
@@ -208,14 +235,37 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  // How many of so many bytes make a piece.
+  std::int64_t elements_of(std::int64_t bytes) const {
+    return std::max<std::int64_t>(1, piece_bytes_ / bytes);
+  }
+  // At most `count` bytes of every rank from `begin` on, into bytes_ at offsets_.
+  void gather_piece(std::int64_t begin, int count) {
+    int total = 0;
+    for (std::size_t r = 0; r < calls_.size(); ++r) {
+      counts_[r] = static_cast<int>(
+          std::clamp<std::int64_t>(calls_[r].bytes - begin, 0, std::int64_t{count}));
+      offsets_[r] = total;
+      total += counts_[r];
+    }
+    bytes_.resize(static_cast<std::size_t>(total));
+    const int mine = counts_[static_cast<std::size_t>(rank_)];
+    const char* from = mine == 0 ? nullptr : sent_bytes_.data() + begin;
+    transfer(bytes_.size(), [&](MPI_Request* request) {
+      return MPI_Iallgatherv(from, mine, MPI_BYTE, bytes_.data(), counts_.data(), offsets_.data(),
+                             MPI_BYTE, MPI_COMM_WORLD, request);
+    });
+  }
+
   // Every rank gets all pieces and adds them in rank order.
   void sum_everywhere(at::Tensor piece) {
     const std::int64_t count = piece.numel();
     const at::Tensor all = scratch(piece.scalar_type(), count * size_);
-    const auto [type, units] = units_of(piece);
-    transfer(all.nbytes(), [&, type = type, n = count_of(units)](MPI_Request* request) {
-      return MPI_Iallgather(piece.data_ptr(), n, type, all.data_ptr(), n, type, MPI_COMM_WORLD,
-                            request);
+    const Unit unit = units_of(piece);
+    const int units = static_cast<int>(unit.count);
+    transfer(all.nbytes(), [&](MPI_Request* request) {
+      return MPI_Iallgather(piece.data_ptr(), units, unit.type, all.data_ptr(), units, unit.type,
+                            MPI_COMM_WORLD, request);
     });
     piece.copy_(sum_of_rows(all, count));
   }
@@ -239,8 +289,8 @@ class MpiCommunicator final : public Communicator {
   at::Tensor sum_of_shares(const at::Tensor& from, std::int64_t count) {
     const at::Tensor all = scratch(from.scalar_type(), count * size_);
     for (std::size_t r = 0; r < calls_.size(); ++r) {
-      counts_[r] = count_of(count);
-      offsets_[r] = count_of(static_cast<std::int64_t>(r) * count);
+      counts_[r] = static_cast<int>(count);
+      offsets_[r] = static_cast<int>(static_cast<std::int64_t>(r) * count);
     }
     const MPI_Datatype type = units_of(from).type;
     transfer(all.nbytes(), [&](MPI_Request* request) {
@@ -250,9 +300,9 @@ class MpiCommunicator final : public Communicator {
     });
     return sum_of_rows(all, count);
   }
-  // Adds into the first row.
+  // Adds into the first row, or into a copy of the type that sums have.
   at::Tensor sum_of_rows(const at::Tensor& rows, std::int64_t count) const {
-    at::Tensor sum = rows.slice(0, 0, count);
+    at::Tensor sum = rows.slice(0, 0, count).to(sum_type(rows.scalar_type()));
     for (int r = 1; r < size_; ++r) sum.add_(rows.slice(0, r * count, (r + 1) * count));
     return sum;
   }
@@ -268,30 +318,23 @@ class MpiCommunicator final : public Communicator {
     const std::chrono::duration<double> slow(static_cast<double>(bytes) / kSlowBytesPerSecond);
     finish(kTransferYields + std::chrono::duration_cast<Clock::duration>(slow), start);
   }
-  // Starts a non-blocking call and waits for it: polls for kSpin, lets others run between the polls
-  // for `yields`, then rests longer and longer.
+  // Starts a non-blocking call and waits for it, resting only after `yields`.
   template <class Start>
   void finish(Clock::duration yields, Start start) {
     MPI_Request request = MPI_REQUEST_NULL;
     if (start(&request) != MPI_SUCCESS) give_up("MPI refused the call");
-    const auto begin = Clock::now();
+    const Patience patience(yields);
     while (true) {
       int done = 0;
       if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
         give_up("contact with another rank was lost");
       }
       if (done != 0) return;
-      const auto now = Clock::now();
-      if (std::chrono::duration<double>(now - begin_).count() > limit_s_) {
+      if (std::chrono::duration<double>(Clock::now() - begin_).count() > limit_s_) {
         give_up(fmt::format("another rank did not come or answer within {} s (parallel.timeout_s)",
                             limit_s_));
       }
-      if (now - begin < kSpin) continue;
-      if (now - begin < yields) {
-        std::this_thread::yield();
-      } else {
-        std::this_thread::sleep_for(std::clamp((now - begin) / 16, kShortestNap, kLongestNap));
-      }
+      patience.pause();
     }
   }
   [[noreturn]] void give_up(const std::string& why) {
@@ -300,10 +343,12 @@ class MpiCommunicator final : public Communicator {
   }
 
   double timeout_s_;
+  std::int64_t piece_bytes_;
   int exceptions_;  // in flight when this was made
   int rank_ = 0;
   int size_ = 1;
   bool broken_ = false;
+  std::int64_t number_ = 0;  // of the running collective
 
   // Of the running collective. These are members because MPI may still touch the buffers of a call
   // that was given up.
@@ -320,8 +365,8 @@ class MpiCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi(double timeout_s) {
-  auto communicator = std::make_unique<MpiCommunicator>(timeout_s);
+std::unique_ptr<Communicator> make_mpi(double timeout_s, std::int64_t piece_bytes) {
+  auto communicator = std::make_unique<MpiCommunicator>(timeout_s, piece_bytes);
   const int wanted = launched_ranks();
   if (communicator->size() == 1 && wanted > 1) {
     throw ConfigError(

@@ -68,7 +68,7 @@ class StagedCommunicator final : public Communicator {
     });
   }
 
-  void barrier() override { transport_->barrier(); }
+  std::int64_t meet(const Call& call) override { return transport_->meet(call); }
   bool everyone_arrives(double seconds) override { return transport_->everyone_arrives(seconds); }
   void set_timeout(double seconds) override { transport_->set_timeout(seconds); }
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {

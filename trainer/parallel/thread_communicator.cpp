@@ -14,25 +14,35 @@ namespace {
 class ThreadWorld {
  public:
   ThreadWorld(int size, double timeout_s)
-      : calls_(static_cast<std::size_t>(size)), data_(calls_.size()), timeout_s_(timeout_s) {}
+      : calls_(static_cast<std::size_t>(size)),
+        data_(calls_.size()),
+        here_(calls_.size()),
+        timeout_s_(timeout_s) {}
 
   int size() const { return static_cast<int>(calls_.size()); }
 
-  // Returns when every rank has come, with its call and data posted. False when one did not in
-  // `seconds`. Throws CommError when the world was aborted. Who returns true must call `part`.
-  bool meet(int rank, const Call& call, const void* data, double seconds) {
+  // Returns when every rank has come, with its call and data posted: the ranks that did not in
+  // `seconds`. Throws CommError when the world was aborted. Who meets all must call `part`.
+  std::vector<int> meet(int rank, const Call& call, const void* data, double seconds) {
     std::unique_lock lock(mutex_);
     fail_if_aborted();
-    calls_[static_cast<std::size_t>(rank)] = call;
-    data_[static_cast<std::size_t>(rank)] = data;
-    if (arrive()) return true;
+    const auto me = static_cast<std::size_t>(rank);
+    calls_[me] = call;
+    data_[me] = data;
+    here_[me] = true;
+    if (arrive()) return {};
     const std::uint64_t round = round_;
     changed_.wait_for(lock, std::chrono::duration<double>(seconds),
                       [&] { return round_ != round || !abort_reason_.empty(); });
-    if (round_ != round) return true;
+    if (round_ != round) return {};
     --arrived_;
+    here_[me] = false;
     fail_if_aborted();
-    return false;
+    std::vector<int> missing;
+    for (int r = 0; r < size(); ++r) {
+      if (r != rank && !here_[static_cast<std::size_t>(r)]) missing.push_back(r);
+    }
+    return missing;
   }
   // Returns when every rank has read what it needs. No timeout: whoever met comes here.
   void part() {
@@ -68,6 +78,7 @@ class ThreadWorld {
   bool arrive() {
     if (++arrived_ < calls_.size()) return false;
     arrived_ = 0;
+    here_.assign(here_.size(), false);
     ++round_;
     changed_.notify_all();
     return true;
@@ -77,6 +88,7 @@ class ThreadWorld {
   std::condition_variable changed_;
   std::vector<Call> calls_;
   std::vector<const void*> data_;
+  std::vector<bool> here_;  // has come to this round
   std::size_t arrived_ = 0;
   std::uint64_t round_ = 0;
   std::string abort_reason_;
@@ -116,12 +128,13 @@ class ThreadCommunicator final : public Communicator {
       if (rank_ != root) tensor.copy_(posted<at::Tensor>(root));
     });
   }
-  void barrier() override {
-    exchange({.kind = CallKind::kBarrier}, nullptr, [] {});
+  std::int64_t meet(const Call& call) override {
+    exchange(call, nullptr, [] {});
+    return number_;
   }
   bool everyone_arrives(double seconds) override {
     try {
-      if (!world_->meet(rank_, {.kind = CallKind::kEnd}, nullptr, seconds)) return false;
+      if (!world_->meet(rank_, {.kind = CallKind::kEnd}, nullptr, seconds).empty()) return false;
     } catch (const CommError&) {
       return false;
     }
@@ -146,10 +159,12 @@ class ThreadCommunicator final : public Communicator {
   template <class Read>
   void exchange(const Call& call, const void* data, Read read) {
     const double seconds = world_->timeout_s();
-    if (!world_->meet(rank_, call, data, seconds)) {
+    ++number_;
+    if (const auto missing = world_->meet(rank_, call, data, seconds); !missing.empty()) {
       // Those who come later must not wait for this rank again.
-      const std::string reason = fmt::format("rank {}: {}: not all of {} ranks came within {} s",
-                                             rank_, name_of(call.kind), size(), seconds);
+      const std::string reason =
+          fmt::format("{}: rank {} did not come within {} s (parallel.timeout_s)",
+                      place_of(call, number_, rank_), fmt::join(missing, " and "), seconds);
       world_->abort(reason);
       throw CommError(reason);
     }
@@ -170,15 +185,17 @@ class ThreadCommunicator final : public Communicator {
   }
   // In rank order, so that every rank gets the same bits.
   at::Tensor sum_of_all(std::int64_t begin, std::int64_t count) const {
-    at::Tensor sum = posted<at::Tensor>(0).view({-1}).slice(0, begin, begin + count).clone();
-    for (int r = 1; r < size(); ++r) {
-      sum.add_(posted<at::Tensor>(r).view({-1}).slice(0, begin, begin + count));
-    }
+    const auto values = [&](int rank) {
+      return posted<at::Tensor>(rank).view({-1}).slice(0, begin, begin + count);
+    };
+    at::Tensor sum = values(0).to(sum_type(values(0).scalar_type()), false, /*copy=*/true);
+    for (int r = 1; r < size(); ++r) sum.add_(values(r));
     return sum;
   }
 
   std::shared_ptr<ThreadWorld> world_;
   int rank_;
+  std::int64_t number_ = 0;  // of this rank's call
 };
 
 }  // namespace

@@ -34,11 +34,17 @@ target_link_options(Torch::cpu INTERFACE "-Wl,-rpath,${LIMBIC_TORCH}/lib"
 file(GLOB LIMBIC_CUDA_HEADERS "${LIMBIC_SITE}/nvidia/cu[0-9]*/include")
 if(EXISTS "${LIMBIC_TORCH}/lib/libtorch_cuda.so" AND EXISTS "${LIMBIC_CUDA_HEADERS}/cuda_runtime_api.h")
   add_library(Cuda::headers INTERFACE IMPORTED GLOBAL)
-  target_compile_options(Cuda::headers INTERFACE "SHELL:-idirafter ${LIMBIC_CUDA_HEADERS}")
+  target_compile_options(Cuda::headers INTERFACE "SHELL:-idirafter ${LIMBIC_CUDA_HEADERS}"
+    "SHELL:-idirafter ${LIMBIC_SITE}/nvidia/nccl/include")
   limbic_imported(Torch::c10_cuda "${LIMBIC_TORCH}/lib/libc10_cuda.so")
   limbic_imported(Torch::cuda "${LIMBIC_TORCH}/lib/libtorch_cuda.so")
   target_link_libraries(Torch::cuda INTERFACE Torch::c10_cuda Cuda::headers)
   target_link_options(Torch::cuda INTERFACE "-Wl,--no-as-needed")
+endif()
+
+# NCCL is loaded at run time: from beside the wheel, before the system's.
+if(EXISTS "${LIMBIC_SITE}/nvidia/nccl/lib")
+  target_link_options(Torch::cpu INTERFACE "-Wl,-rpath,${LIMBIC_SITE}/nvidia/nccl/lib")
 endif()
 
 # One precompiled header for every target that uses torch.

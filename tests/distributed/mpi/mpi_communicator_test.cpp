@@ -11,8 +11,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
+
+#include "tests/support/parallel/conformance.h"
 
 extern char** environ;
 
@@ -94,10 +97,11 @@ class Child {
   bool reaped_ = false;
 };
 
-Ended run_ranks(int ranks, const std::string& mode, int odd_rank = -1) {
+Ended run_ranks(int ranks, const std::string& mode, int odd_rank = -1,
+                const std::string& transport = "mpi") {
   Child child({"mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n",
                std::to_string(ranks), "env", "OMP_NUM_THREADS=1", LIMBIC_PROBE, mode,
-               std::to_string(odd_rank)});
+               std::to_string(odd_rank), transport});
   return child.wait(kLimitSeconds);
 }
 
@@ -115,12 +119,37 @@ void expect_named_failure(const Ended& ended, const std::string& message) {
   EXPECT_THAT(ended.output, AllOf(HasSubstr(message), Not(HasSubstr("nothing failed"))));
 }
 
-TEST(Mpi, EveryCollectiveIsRightOnOneToThreeRanks) {
+// By all ranks of worlds of one to three.
+void expect_conformance(const std::string& transport) {
+  std::string names;
+  for (const Check& check : conformance_checks()) names += std::string(check.name) + "\n";
   for (const int ranks : {1, 2, 3}) {
-    const Ended ended = run_ranks(ranks, "check");
-    EXPECT_EQ(ended.status, 0) << ranks << " ranks: " << ended.output;
-    EXPECT_THAT(ended.output, HasSubstr("all right"));
+    const Ended ended = run_ranks(ranks, "check", -1, transport);
+    EXPECT_EQ(ended.status, 0) << ranks << " ranks";
+    EXPECT_EQ(ended.output, names) << ranks << " ranks";
   }
+}
+
+TEST(Mpi, EveryCheckHolds) { expect_conformance("mpi"); }
+
+TEST(Mpi, EveryCheckHoldsInPieces) { expect_conformance("pieces"); }
+
+// The double of NCCL between processes that MPI has brought together.
+TEST(NcclOverMpi, EveryCheckHolds) { expect_conformance("nccl"); }
+
+std::int64_t available_gigabytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string name;
+  std::int64_t kilobytes = 0;
+  while (file >> name >> kilobytes && name != "MemAvailable:") file.ignore(100, '\n');
+  return kilobytes >> 20;
+}
+
+TEST(Mpi, MoreElementsThanAnIntCountsArrive) {
+  if (available_gigabytes() < 8) GTEST_SKIP() << "less than 8 GB of memory are free";
+  const Ended ended = run_ranks(2, "large");
+  EXPECT_EQ(ended.status, 0);
+  EXPECT_EQ(ended.output, "all right\n");
 }
 
 TEST(Mpi, SumsHaveTheSameBitsInEveryRun) {
@@ -139,8 +168,33 @@ TEST(Mpi, AKilledRankEndsTheOthers) { expect_named_failure(run_ranks(3, "die", 1
 
 TEST(Mpi, ARankThatDoesNotComeIsNoticedByTheTimeout) {
   expect_named_failure(run_ranks(2, "late", 0),
-                       "error: rank 1: all_reduce_sum: another rank did not come or answer "
-                       "within 0.5 s (parallel.timeout_s)");
+                       "error: rank 1: all_reduce_sum (4000 bytes of Float), call 2 of rank 1: "
+                       "another rank did not come or answer within 0.5 s (parallel.timeout_s)");
+}
+
+TEST(NcclOverMpi, AKilledRankEndsTheOthers) {
+  expect_named_failure(run_ranks(3, "die", 1, "nccl"), "signal 9");
+}
+
+TEST(NcclOverMpi, ARankThatDoesNotComeIsNoticedByTheTimeout) {
+  expect_named_failure(run_ranks(2, "late", 0, "nccl"),
+                       "another rank did not come or answer within 0.5 s (parallel.timeout_s)");
+}
+
+TEST(NcclOverMpi, ACallThatIsNeverDoneIsNamed) {
+  const Ended ended = run_ranks(2, "stuck", 1, "nccl");
+  expect_named_failure(ended, "together: all_reduce_sum (4000 bytes of Float), call ");
+  EXPECT_THAT(ended.output, HasSubstr("not done within 0.5 s (parallel.timeout_s)"));
+}
+
+TEST(NcclOverMpi, AnErrorOfNcclEndsAllRanksTogether) {
+  const Ended ended = run_ranks(3, "broken", 1, "nccl");
+  expect_named_failure(ended, "NCCL said 'remote process exited or there was a network error'");
+  EXPECT_EQ(count(ended.output, "together: all_reduce_sum (4000 bytes of Float), call "), 3);
+}
+
+TEST(NcclOverMpi, ARankThatFailsAloneSaysWhyAndEndsTheOthers) {
+  expect_named_failure(run_ranks(3, "alone", 2, "nccl"), "error: rank 2: the disk is full");
 }
 
 TEST(Mpi, ARankThatFailsAloneSaysWhyAndEndsTheOthers) {

@@ -1,4 +1,5 @@
-// One rank of a small MPI job, for the tests: `mpirun -n N comm_probe MODE [RANK]`.
+// One rank of a small MPI job, for the tests: `mpirun -n N comm_probe MODE RANK TRANSPORT`.
+// TRANSPORT is mpi, pieces (MPI in pieces of a few elements) or nccl (its double, above MPI).
 // Exit code 0 when everything held, 1 when a result was wrong, 76 after a CommError.
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -7,117 +8,37 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <functional>
 #include <iostream>
-#include <map>
-#include <stdexcept>
 #include <thread>
 
+#include "tests/support/nccl/double_rank.h"
+#include "tests/support/parallel/conformance.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
-#include "trainer/base/seed.h"
 #include "trainer/parallel/collectives.h"
 
 namespace limbic::parallel {
 namespace {
 
-struct WrongResult : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-void expect(bool right, const std::string& what) {
-  if (!right) throw WrongResult(what);
-}
-
-// What rank `rank` puts in: any rank can make any other's, and so knows the right answer. Values of
-// very different size, so that another order of summing gives other bits.
-at::Tensor values_of(int rank, std::int64_t count, at::ScalarType type) {
-  Random random(derive_seed(7, "probe", rank, count));
-  at::Tensor values = at::empty({count}, at::kDouble);
-  auto* data = values.data_ptr<double>();
-  for (std::int64_t i = 0; i < count; ++i) {
-    data[i] = (random.uniform() - 0.5) * std::exp2(static_cast<double>(random.below(40)));
-  }
-  return values.to(type);
-}
-
-at::Tensor sum_in_rank_order(int ranks, std::int64_t count, at::ScalarType type) {
-  at::Tensor sum = values_of(0, count, type);
-  for (int r = 1; r < ranks; ++r) sum += values_of(r, count, type);
-  return sum;
-}
-
-void check_sums(Communicator& comm, std::int64_t count, at::ScalarType type) {
-  const std::string what = fmt::format("{} elements of {}", count, c10::toString(type));
-  const std::int64_t whole = count * comm.size();
-  const at::Tensor right = sum_in_rank_order(comm.size(), whole, type);
-  const at::Tensor mine = values_of(comm.rank(), whole, type);
-  at::Tensor all = mine.clone();
-  comm.all_reduce_sum(all);
-  expect(at::equal(all, right), "all_reduce_sum of " + what);
-
-  at::Tensor shard = at::empty({count}, type);
-  comm.reduce_scatter_sum(mine, shard);
-  expect(at::equal(shard, right.slice(0, comm.rank() * count, (comm.rank() + 1) * count)),
-         "reduce_scatter_sum of " + what);
-
-  at::Tensor gathered = at::zeros({whole}, type);
-  comm.all_gather(shard, gathered);
-  expect(at::equal(gathered, right), "all_gather of " + what);
-
-  at::Tensor in_place = at::zeros({whole}, type);
-  at::Tensor own = in_place.slice(0, comm.rank() * count, (comm.rank() + 1) * count);
-  own.copy_(shard);
-  comm.all_gather(own, in_place);
-  expect(at::equal(in_place, right), "all_gather in place of " + what);
-}
-
-void check_broadcasts(Communicator& comm) {
-  for (const at::ScalarType type : {at::kByte, at::kHalf, at::kBFloat16, at::kFloat, at::kLong,
-                                    at::kComplexDouble, at::kBool}) {
-    for (int root = 0; root < comm.size(); ++root) {
-      const at::Tensor right = at::arange(1001).add(root).remainder(2).to(type);
-      at::Tensor tensor = comm.rank() == root ? right.clone() : at::zeros({1001}, type);
-      comm.broadcast(tensor, root);
-      expect(at::equal(tensor, right), fmt::format("broadcast of {}", c10::toString(type)));
-    }
-  }
-}
-
-std::string text_of(int rank) {
-  return rank == 1 ? std::string() : std::string(static_cast<std::size_t>(100'000 * rank + 3), 'a');
-}
-
-void check_small(Communicator& comm) {
-  const std::vector<std::string> texts = comm.all_gather_bytes(text_of(comm.rank()));
-  expect(static_cast<int>(texts.size()) == comm.size(), "all_gather_bytes: ranks");
-  for (int r = 0; r < comm.size(); ++r) {
-    expect(texts[static_cast<std::size_t>(r)] == text_of(r), "all_gather_bytes");
-  }
-  comm.barrier();
-  const double ranks = comm.size();
-  const double rank = comm.rank();
-  expect(sum(comm, {1.0, rank}) == std::vector<double>{ranks, ranks * (ranks - 1) / 2}, "sum");
-  expect(max(comm, {-rank, rank}) == std::vector<double>{0.0, ranks - 1}, "max");
-  expect(broadcast_text(comm, fmt::format("from {}", comm.rank())) == "from 0", "broadcast_text");
-  try {
-    together(comm, [&] {
-      if (comm.rank() == comm.size() - 1) throw DataError("no such file");
-    });
-    throw WrongResult("together: a rank failed and this one went on");
-  } catch (const DataError& error) {
-    expect(std::string(error.what()).ends_with("no such file"), "together: message");
-  }
-}
-
+// The names of the checks that hold, one a line.
 void check_all(Communicator& comm) {
-  // Small and large ways of summing, and counts that no number of ranks divides.
-  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
-    for (const std::int64_t count : {0, 1, 5, 1000, 70'001}) check_sums(comm, count, type);
+  for (const Check& check : conformance_checks()) {
+    check.run({.communicator = comm});
+    if (comm.rank() == 0) std::cout << check.name << "\n";
   }
-  check_broadcasts(comm);
-  check_small(comm);
-  expect(comm.everyone_arrives(30.0), "everyone_arrives");
+}
+
+// More elements than an int counts, of which every rank has a share.
+void check_large(Communicator& comm) {
+  const std::int64_t share = (std::int64_t{1} << 31) / comm.size() + 5;
+  const at::Tensor all = at::empty({share * comm.size()}, at::kByte);
+  const auto shard = [&](int rank) { return all.slice(0, share * rank, share * (rank + 1)); };
+  shard(comm.rank()).fill_(comm.rank() + 1);
+  comm.all_gather(shard(comm.rank()), all);
+  for (int r = 0; r < comm.size(); ++r) {
+    expect(shard(r).max().item<int>() == r + 1 && shard(r).min().item<int>() == r + 1,
+           "all_gather of more than 2^31 elements");
+  }
   if (comm.rank() == 0) std::cout << "all right\n";
 }
 
@@ -168,22 +89,30 @@ void fail_in(const std::string& mode, Communicator& comm, int odd) {
   if (mode == "unwind" && is_odd) throw std::bad_alloc();
   if (mode == "mismatch" && is_odd) comm.barrier();
   if (mode == "sizes" && is_odd) ones = at::ones({1001});
+  if (mode == "stuck") test::nccl_double().set_fault(test::NcclFault::kNeverEnds, odd, 2);
+  if (mode == "stuck") comm.set_timeout(0.5);
+  if (mode == "broken") test::nccl_double().set_fault(test::NcclFault::kFailsOnTheWay, odd, 2);
   comm.all_reduce_sum(ones);
   throw WrongResult("nothing failed");
 }
 
+void run_mode(const std::string& mode, Communicator& comm, int odd) {
+  if (mode == "check") return check_all(comm);
+  if (mode == "large") return check_large(comm);
+  if (mode == "digest") return print_digest(comm);
+  if (mode == "wait") return print_waiting_cost(comm, odd);
+  fail_in(mode, comm, odd);
+}
+
 // What the runner of the world does with an error: ends together or ends the others.
-int run_with_communicator(const std::string& mode, int odd) {
-  const auto comm = make_mpi(100.0);
+int run_with_communicator(const std::string& mode, int odd, const std::string& transport) {
+  const std::int64_t piece_bytes = transport == "pieces" ? 1000 : 64 << 20;
+  const auto comm = make_mpi(100.0, piece_bytes);
   try {
-    if (mode == "check") {
-      check_all(*comm);
-    } else if (mode == "digest") {
-      print_digest(*comm);
-    } else if (mode == "wait") {
-      print_waiting_cost(*comm, odd);
+    if (transport == "nccl") {
+      run_mode(mode, *test::make_double_rank(*comm, 100.0), odd);
     } else {
-      fail_in(mode, *comm, odd);
+      run_mode(mode, *comm, odd);
     }
     return 0;
   } catch (const Error& error) {
@@ -198,9 +127,9 @@ int run_with_communicator(const std::string& mode, int odd) {
 }  // namespace limbic::parallel
 
 int main(int argc, char** argv) {
-  const std::string mode = argc > 1 ? argv[1] : "check";
+  if (argc != 4) return 2;
   try {
-    return limbic::parallel::run_with_communicator(mode, argc > 2 ? std::atoi(argv[2]) : -1);
+    return limbic::parallel::run_with_communicator(argv[1], std::atoi(argv[2]), argv[3]);
   } catch (const std::exception& error) {
     std::cerr << "probe: " << error.what() << std::endl;
     return 1;
