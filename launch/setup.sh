@@ -27,6 +27,7 @@ readonly PACKAGES=(
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev
   libopenmpi-dev openmpi-bin openssh-client libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
   libspdlog-dev libfmt-dev libpcre2-dev libicu-dev libssl-dev zlib1g-dev libzstd-dev
+  libcurl4-openssl-dev libsqlite3-dev
   libgtest-dev libgmock-dev)
 readonly TEST_PACKAGES=(clang-format-14)  # without it one test is skipped
 

@@ -13,6 +13,7 @@ void describe(Fields& f, RewardsConfig& c) {
             {OnFailure::kWait, "wait"},
             {OnFailure::kFailStep, "fail_step"}},
            "what happens when a reward stays unknown");
+  describe(f, c.judges);
   f.section("graph", c.graph, "the outermost node of the reward graph");
 }
 
@@ -24,7 +25,9 @@ std::shared_ptr<Scorer> make_scorer(const RewardsConfig& config, const GraphCont
     throw ConfigError(
         "rewards: got neither workers nor a graph, want one of them; a graph runs in this process");
   }
-  return std::make_shared<LocalScorer>(*config.graph, context);
+  GraphContext whole = context;
+  whole.judges = std::make_shared<Judges>(config.judges, context.seed);
+  return std::make_shared<LocalScorer>(*config.graph, whole);
 }
 
 }  // namespace limbic::rewards

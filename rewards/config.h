@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "rewards/graph_config.h"
+#include "rewards/judge/judges.h"
 #include "rewards/scorer.h"
 #include "rewards/service/remote_scorer.h"
 
@@ -16,6 +17,7 @@ enum class OnFailure { kDropSample, kDropGroup, kWait, kFailStep };
 struct RewardsConfig {
   RemoteOptions remote;  // with workers, the workers own the graph and `graph` is not used here
   OnFailure on_failure = OnFailure::kDropGroup;
+  JudgesConfig judges;  // what judge terms of the graph name
   std::optional<NodeConfig> graph;
 };
 void describe(Fields& f, RewardsConfig& c);

@@ -12,19 +12,8 @@ namespace limbic::rewards {
 namespace {
 
 // Spelled in the documentation of the file, not part of this version.
-constexpr std::array<std::string_view, 5> kLaterTerms = {"key_points", "judge", "group_rank",
+constexpr std::array<std::string_view, 4> kLaterTerms = {"key_points", "group_rank",
                                                          "group_agreement", "diversity"};
-
-std::pair<double, double> bounds_of(const Json& option) {
-  if (!option.is_array() || option.size() != 2 || !option[0].is_number() ||
-      !option[1].is_number()) {
-    throw OptionError(fmt::format("got {}, want [low, high]", shortened(option.dump())));
-  }
-  const double low = option[0].get<double>();
-  const double high = option[1].get<double>();
-  if (low > high) throw OptionError(fmt::format("got [{}, {}], want low <= high", low, high));
-  return {low, high};
-}
 
 std::optional<double> missing_of(const Json& option) {
   if (option.is_number()) return option.get<double>();

@@ -57,4 +57,15 @@ std::vector<std::pair<std::string, double>> numbers_by_name(const Json& option) 
   return numbers;
 }
 
+std::pair<double, double> bounds_of(const Json& option) {
+  if (!option.is_array() || option.size() != 2 || !option[0].is_number() ||
+      !option[1].is_number()) {
+    throw OptionError(fmt::format("got {}, want [low, high]", shortened(option.dump())));
+  }
+  const double low = option[0].get<double>();
+  const double high = option[1].get<double>();
+  if (low > high) throw OptionError(fmt::format("got [{}, {}], want low <= high", low, high));
+  return {low, high};
+}
+
 }  // namespace limbic::rewards

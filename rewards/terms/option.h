@@ -37,6 +37,9 @@ void region_field(Fields& f, std::vector<std::string>& region);
 // `[lower, strip_punctuation]`
 TextRules text_rules(const std::vector<std::string>& steps);
 
+// `[low, high]`
+std::pair<double, double> bounds_of(const Json& option);
+
 // Numbers by name; null is none.
 std::vector<std::pair<std::string, double>> numbers_by_name(const Json& option);
 

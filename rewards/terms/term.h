@@ -71,10 +71,13 @@ class RowTerm : public Term {
 // column -> text of a label as it stands in the rows -> number of rows
 using LabelCounts = std::map<std::string, std::map<std::string, std::int64_t>>;
 
+class Judges;  // rewards/judge/judges.h
+
 // What a graph may know about the run it serves.
 struct GraphContext {
-  LabelCounts label_counts;  // of the training data, for `class_weights: inverse_frequency`
-  std::uint64_t seed = 0;    // of the waits between retries
+  LabelCounts label_counts;          // of the training data, for `class_weights: inverse_frequency`
+  std::uint64_t seed = 0;            // of the waits between retries, and of what judges are asked
+  std::shared_ptr<Judges> judges{};  // endpoints and rubrics that terms may name
 };
 
 struct TermSetup {

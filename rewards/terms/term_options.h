@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "rewards/judge/judge_term.h"
 #include "rewards/service/remote_term.h"
 #include "rewards/terms/answer.h"
 #include "rewards/terms/confidence.h"
@@ -21,12 +22,13 @@ namespace limbic::rewards {
 using TermOptions =
     std::variant<TagsConfig, LabelConfig, SetConfig, ChoiceConfig, NumberConfig, RegexConfig,
                  LengthConfig, OverlongConfig, RepetitionConfig, ConfidenceConfig,
-                 InconsistencyConfig, TiouConfig, TreeConfig, RemoteTermConfig>;
+                 InconsistencyConfig, TiouConfig, TreeConfig, RemoteTermConfig, JudgeConfig>;
 
 inline const std::vector<std::string_view>& term_names() {
   static const std::vector<std::string_view> names = {
-      "tags",     "label",      "set",        "choice",        "number", "regex", "length",
-      "overlong", "repetition", "confidence", "inconsistency", "tiou",   "tree",  "remote"};
+      "tags",          "label",  "set",      "choice",     "number",
+      "regex",         "length", "overlong", "repetition", "confidence",
+      "inconsistency", "tiou",   "tree",     "remote",     "judge"};
   return names;
 }
 

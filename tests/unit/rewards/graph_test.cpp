@@ -189,9 +189,9 @@ TEST(GraphConfig, NamesFileLineAndPath) {
   EXPECT_EQ(config_error_of("{type: lable}"),
             "run.yaml:1: graph.type: got 'lable', want one of: tags, label, set, choice, number, "
             "regex, length, overlong, repetition, confidence, inconsistency, tiou, tree, "
-            "remote; did you mean 'label'?");
-  EXPECT_NE(config_error_of("{type: judge, rubric: x}")
-                .find("this version does not have the term 'judge' yet"),
+            "remote, judge; did you mean 'label'?");
+  EXPECT_NE(config_error_of("{type: group_rank}")
+                .find("this version does not have the term 'group_rank' yet"),
             std::string::npos);
   EXPECT_EQ(config_error_of("{weight: 1}"),
             "run.yaml:1: graph.type: got both or neither of type and combine, want one of them");
