@@ -17,16 +17,6 @@ bool parse_number(std::string_view text, T& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-// Runs a check that throws ConfigError and reports it at `key`.
-template <class Check>
-void check_key(Fields& f, std::string_view key, Check&& run) {
-  try {
-    run();
-  } catch (const ConfigError& error) {
-    f.fail(key, error.what());
-  }
-}
-
 }  // namespace
 
 void describe(Fields& f, DatasetConfig& c) {
@@ -50,10 +40,10 @@ void describe(Fields& f, DatasetConfig& c) {
       f.fail("columns", fmt::format("got an empty name for '{}', want the file's name", ours));
     }
   }
-  check_key(f, "prompt", [&] { TextTemplate{c.prompt}; });
-  check_key(f, "response", [&] { TextTemplate{c.response}; });
-  check_key(f, "sample", [&] { parse_sample(c.sample); });
-  check_key(f, "filter", [&] { RowFilter{c.filter}; });
+  f.check("prompt", [&] { TextTemplate{c.prompt}; });
+  f.check("response", [&] { TextTemplate{c.response}; });
+  f.check("sample", [&] { parse_sample(c.sample); });
+  f.check("filter", [&] { RowFilter{c.filter}; });
 }
 
 Sample parse_sample(const std::string& text) {

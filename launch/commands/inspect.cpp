@@ -9,6 +9,7 @@
 #include "rl/dpo/dpo_stage.h"
 #include "rl/dpo/preference_rows.h"
 #include "rl/eval/eval_stage.h"
+#include "rl/policy/policy_stream.h"
 #include "rl/policy/rollout.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/encode_rows.h"
@@ -165,10 +166,8 @@ class Inspection {
     std::cout << fmt::format("steps      {}\nrollout    {} prompts x {} completions\n",
                              rl::total_steps(config, rows.size(), world_),
                              rl::prompts_per_rollout(config, world_), config.num_generations);
-    const std::int64_t room =
-        std::min(config.train.max_length, decoder_.config().max_position_embeddings) -
-        config.max_completion_length;
-    const auto prompts = engine::encode_prompts(context, rows, {room, config.train.overlong});
+    const auto prompts = engine::encode_prompts(
+        context, rows, {rl::longest_prompt(context, config), config.train.overlong});
     std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
   }
 

@@ -16,11 +16,6 @@ namespace {
 // do not run the same model; bfloat16 rounding stays well below.
 constexpr double kLogprobAlarm = 0.1;
 
-std::int64_t longest_prompt(const engine::RunContext& context, const PolicyConfig& config) {
-  return std::min(config.train.max_length, context.decoder.config().max_position_embeddings) -
-         config.max_completion_length;
-}
-
 data::RowPlanConfig plan_config(const engine::RunContext& context, const PolicyConfig& config) {
   return {.batch_rows = prompts_per_rollout(config, context.communicator.size()),
           .shuffle = config.train.shuffle,
@@ -32,6 +27,11 @@ Reference reference_of(const engine::RunContext& context, const model::Decoder* 
 }
 
 }  // namespace
+
+std::int64_t longest_prompt(const engine::RunContext& context, const PolicyConfig& config) {
+  return std::min(config.train.max_length, context.decoder.config().max_position_embeddings) -
+         config.max_completion_length;
+}
 
 PolicyStream::PolicyStream(engine::RunContext& context, const PolicyConfig& config,
                            const std::vector<std::string>& data, const model::Decoder* reference)

@@ -13,6 +13,9 @@
 
 namespace limbic::rl {
 
+// Tokens that a prompt may have, so that a completion fits behind it.
+std::int64_t longest_prompt(const engine::RunContext& context, const PolicyConfig& config);
+
 class PolicyStream {
  public:
   // Encodes the prompts of `data` and asks for the rewards. `reference` is read with beta above 0

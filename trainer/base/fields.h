@@ -24,6 +24,8 @@
 #include <variant>
 #include <vector>
 
+#include "trainer/base/error.h"
+
 namespace limbic {
 
 using Json = nlohmann::ordered_json;
@@ -155,6 +157,16 @@ class Fields {
   virtual void fail(std::string_view key, const std::string& message) const = 0;
   // True while reading (rules that span fields are checked only then).
   virtual bool reading() const = 0;
+  // While reading, fails at `key` with the ConfigError that `rule` throws.
+  template <class Rule>
+  void check(std::string_view key, Rule&& rule) const {
+    if (!reading()) return;
+    try {
+      rule();
+    } catch (const ConfigError& error) {
+      fail(key, error.what());
+    }
+  }
 
  protected:
   virtual void choose(std::string_view key, std::size_t& index,

@@ -67,6 +67,17 @@ at::Tensor Decoder::gated(const at::Tensor& gate_up) const {
   return config_.activation == Activation::kSilu ? ops.swiglu(gate_up) : ops.geglu(gate_up);
 }
 
+AttentionPlan Decoder::attention_plan() const {
+  AttentionPlan plan;
+  plan.heads = config_.num_attention_heads;
+  plan.kv_heads = config_.num_key_value_heads;
+  plan.head_dim = config_.head_dim;
+  plan.eps = config_.rms_norm_eps;
+  plan.scale = config_.attention_scale;
+  plan.softcap = config_.attention_softcap;
+  return plan;
+}
+
 at::Tensor Decoder::embed(const at::Tensor& tokens, bool use_adapter) const {
   const bool as_trained = embedding.weight.defined() && (use_adapter || !embedding.base.defined());
   const at::Tensor rows =
@@ -81,19 +92,10 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
   const Operations& ops = operations(math_);
   std::vector<at::Tensor> rows;
   for (const RopeTable& rope : ropes_) rows.push_back(rope_rows(rope, batch, lengths));
-  AttentionPlan plan{
-      .heads = config_.num_attention_heads,
-      .kv_heads = config_.num_key_value_heads,
-      .head_dim = config_.head_dim,
-      .eps = config_.rms_norm_eps,
-      .scale = config_.attention_scale,
-      .softcap = config_.attention_softcap,
-      .cos = {},
-      .sin = {},
-      .positions = {},
-      .offsets = batch.offsets,
-      .families = batch.families,
-      .rows = math_ == Math::kAten ? pad_rows(batch.offsets, batch.families, device_) : nullptr};
+  AttentionPlan plan = attention_plan();
+  plan.offsets = batch.offsets;
+  plan.families = batch.families;
+  if (math_ == Math::kAten) plan.rows = pad_rows(batch.offsets, batch.families, device_);
   at::Tensor residual = embed(batch.tokens, options.use_adapter);
   at::Tensor delta;
   std::uint64_t use = 0;

@@ -100,6 +100,8 @@ class Decoder {
   at::Tensor final_norm;  // [hidden] float32
 
  private:
+  // What all layers and batches share; the rest is filled in by who runs them.
+  AttentionPlan attention_plan() const;
   at::Tensor embed(const at::Tensor& tokens, bool use_adapter) const;
   const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
   // Tokens of each sequence with what it continues.

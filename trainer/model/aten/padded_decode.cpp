@@ -253,16 +253,7 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
                                   KeyValueCache& cache) const {
   at::NoGradGuard no_grad;
   const Step step = plan_step(config_, ropes_, cache, device_);
-  AttentionPlan plan{.heads = config_.num_attention_heads,
-                     .kv_heads = config_.num_key_value_heads,
-                     .head_dim = config_.head_dim,
-                     .eps = config_.rms_norm_eps,
-                     .scale = config_.attention_scale,
-                     .softcap = config_.attention_softcap,
-                     .cos = {},
-                     .sin = {},
-                     .positions = {},
-                     .offsets = {}};
+  AttentionPlan plan = attention_plan();
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, 0);
   };
