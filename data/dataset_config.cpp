@@ -40,10 +40,10 @@ void describe(Fields& f, DatasetConfig& c) {
       f.fail("columns", fmt::format("got an empty name for '{}', want the file's name", ours));
     }
   }
-  f.check("prompt", [&] { TextTemplate{c.prompt}; });
-  f.check("response", [&] { TextTemplate{c.response}; });
-  f.check("sample", [&] { parse_sample(c.sample); });
-  f.check("filter", [&] { RowFilter{c.filter}; });
+  f.rule("prompt", [&] { TextTemplate{c.prompt}; });
+  f.rule("response", [&] { TextTemplate{c.response}; });
+  f.rule("sample", [&] { parse_sample(c.sample); });
+  f.rule("filter", [&] { RowFilter{c.filter}; });
 }
 
 Sample parse_sample(const std::string& text) {

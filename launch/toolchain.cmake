@@ -41,8 +41,8 @@ pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 find_package(gRPC REQUIRED)
 
 # limbic_layer(NAME [TORCH] [PRIVATE_LIBS ...] [LIBS ...])
-# One static library from every .cpp of the current folder. TORCH gives it LibTorch and the shared
-# precompiled header.
+# One static library from every .cpp of the current folder. TORCH gives it LibTorch. One precompiled
+# header serves all layers with torch, another one those without.
 function(limbic_layer name)
   cmake_parse_arguments(ARG "TORCH" "" "LIBS;FOLDERS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
@@ -63,5 +63,9 @@ function(limbic_layer name)
   if(ARG_TORCH)
     target_link_libraries(${name} PUBLIC Torch::cpu)
     limbic_use_torch_pch(${name})
+  elseif(name STREQUAL limbic_base)
+    target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/trainer/base/base_pch.h)
+  else()
+    target_precompile_headers(${name} REUSE_FROM limbic_base)
   endif()
 endfunction()

@@ -54,7 +54,7 @@ void describe(Fields& f, EmotionShiftConfig& c) {
   f.choice("pairs", c.pairs,
            {{ShiftPairs::kAll, "all"}, {ShiftPairs::kSameSpeaker, "same_speaker"}},
            "shifts that count: all, or only those within what one speaker says");
-  f.check("emotions", [&] { EmotionWheel{c.emotions}; });
+  f.rule("emotions", [&] { EmotionWheel{c.emotions}; });
 }
 
 double shift_difficulty(std::span<const Utterance> conversation, const EmotionWheel& wheel,

@@ -207,7 +207,7 @@ class Rewriter {
       return;
     }
     ++end;
-    if (low.empty()) low = "0";
+    if (low.empty()) low.push_back('0');
     const char behind = end < pattern_.size() ? pattern_[end] : '\0';
     if (behind == '+') {
       if (low != "0" && low != "1") refuse("a repeated interval");

@@ -79,12 +79,12 @@ TEST_F(AdapterCheck, MissingB) {
   }
 }
 
-// vLLM takes it, with more room than it needs.
 TEST_F(AdapterCheck, Rank12) {
   make(12);
-  expect_fine("vllm", "note: rank 12 is none of vLLM's");
-  make(17);
-  expect_fine("vllm", "note: rank 17: start vLLM with --max-lora-rank 32");
+  expect_fine("peft");
+  expect_not_usable("vllm", "refused: rank 12 is no --max-lora-rank of vLLM");
+  make(32);
+  expect_fine("vllm", "note: rank 32: start vLLM with --max-lora-rank 32");
   make(513);
   expect_not_usable("vllm", "refused: rank 513, want at most 512");
 }

@@ -38,20 +38,22 @@ std::string read_whole(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-using Add = void (*)(CLI::App&, launch::Chosen);
+using Add = void (*)(launch::Command);
 
 // A command of the binary with its arguments; what it prints is left out.
-launch::Failure run(Add add, std::vector<std::string> arguments) {
-  CLI::App app;
-  launch::Run chosen;
-  add(app, chosen);
-  std::reverse(arguments.begin(), arguments.end());  // as the parser takes them
-  app.parse(std::move(arguments));
+launch::Failure run(Add add, const std::vector<std::string>& arguments) {
+  launch::CommandLine line("limbic", "");
+  add(line.root());
+  std::vector<const char*> words = {"limbic"};
+  for (const std::string& argument : arguments) words.push_back(argument.c_str());
+  if (int code = 0; !line.parse(static_cast<int>(words.size()), words.data(), code)) {
+    throw std::logic_error("the test's command line is not understood");
+  }
   std::ostringstream printed;
   std::streambuf* const out = std::cout.rdbuf(printed.rdbuf());
   launch::Failure failure;
   try {
-    failure = {chosen(), ""};
+    failure = {line.chosen()(), ""};
   } catch (...) {
     failure = launch::failure_of(std::current_exception());
   }

@@ -16,7 +16,6 @@
 #include <initializer_list>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,10 +24,9 @@
 #include <vector>
 
 #include "trainer/base/error.h"
+#include "trainer/base/json.h"
 
 namespace limbic {
-
-using Json = nlohmann::ordered_json;
 
 // Inclusive bounds of a number unless `open_min` says that the minimum itself is out.
 struct Bounds {
@@ -157,12 +155,12 @@ class Fields {
   virtual void fail(std::string_view key, const std::string& message) const = 0;
   // True while reading (rules that span fields are checked only then).
   virtual bool reading() const = 0;
-  // While reading, fails at `key` with the ConfigError that `rule` throws.
-  template <class Rule>
-  void check(std::string_view key, Rule&& rule) const {
+  // While reading, fails at `key` with the ConfigError that `check` throws.
+  template <class Check>
+  void rule(std::string_view key, Check&& check) const {
     if (!reading()) return;
     try {
-      rule();
+      check();
     } catch (const ConfigError& error) {
       fail(key, error.what());
     }

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
-#include "trainer/base/fields.h"
+#include "trainer/base/json.h"
 
 namespace limbic {
 

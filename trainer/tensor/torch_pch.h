@@ -1,5 +1,5 @@
-// The one precompiled header of all targets that use torch. Nothing of ours belongs here, and
-// nothing that few files need: the templates that a header leaves to be instantiated are so in
+// The one precompiled header of all targets that use torch. Nothing of ours but JSON belongs here,
+// and nothing that few files need: the templates that a header leaves to be instantiated are so in
 // every file that is compiled with it (a second each for torch's autograd functions).
 #pragma once
 // clang-format off
@@ -19,5 +19,5 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+#include "trainer/base/json.h"
 // clang-format on

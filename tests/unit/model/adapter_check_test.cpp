@@ -191,10 +191,12 @@ TEST_F(AdapterCheck, VllmHasRankLimits) {
     return check(AdapterTarget::kVllm);
   };
   EXPECT_TRUE(with_rank(16).findings.empty());
-  expect_finding(with_rank(12), Weight::kNote,
-                 "rank 12 is none of vLLM's; it takes the room of rank 16");
-  expect_finding(with_rank(17), Weight::kNote, "--max-lora-rank 32");
-  expect_finding(with_rank(300), Weight::kNote, "--max-lora-rank 320");
+  expect_finding(with_rank(12), Weight::kRefused,
+                 "rank 12 is no --max-lora-rank of vLLM (1, 8, 16, 32, 64, 128, 256, 320, 512): it "
+                 "loads only where that is 16 or more");
+  expect_finding(with_rank(32), Weight::kNote, "--max-lora-rank 32");
+  expect_finding(with_rank(320), Weight::kNote, "--max-lora-rank 320");
+  expect_finding(with_rank(300), Weight::kRefused, "train it with rank 320");
   expect_finding(with_rank(600), Weight::kRefused, "at most 512");
 }
 

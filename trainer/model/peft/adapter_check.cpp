@@ -262,12 +262,13 @@ class AdapterCheck {
     const auto* limit = std::ranges::lower_bound(kVllmRanks, rank);
     if (limit == std::end(kVllmRanks)) {
       find(Weight::kRefused, "rank {}, want at most {}", rank, *std::rbegin(kVllmRanks));
+    } else if (rank != *limit) {
+      find(Weight::kRefused,
+           "rank {} is no --max-lora-rank of vLLM ({}): it loads only where that is {} or more; "
+           "train it with rank {}",
+           rank, fmt::join(kVllmRanks, ", "), *limit, *limit);
     } else if (rank > kVllmDefaultRank) {
       find(Weight::kNote, "rank {}: start vLLM with --max-lora-rank {}", rank, *limit);
-    } else if (rank != *limit) {
-      find(Weight::kNote,
-           "rank {} is none of vLLM's; it takes the room of rank {}, of {} by default", rank,
-           *limit, kVllmDefaultRank);
     }
   }
 

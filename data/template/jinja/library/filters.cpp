@@ -217,7 +217,7 @@ Value tojson(const Value& input, const Args& args, Budget& budget) {
   style.ensure_ascii = flag_or(bound[0], false);
   style.sort_keys = flag_or(bound[3], false);
   if (bound[1]) style.indent = json_indent(*bound[1]);
-  if (style.indent) style.item_separator = ",";
+  if (style.indent) style.item_separator.assign(1, ',');
   if (bound[2] && !bound[2]->is_none()) {
     const Items pair = iterate(*bound[2], budget);
     if (pair.size() != 2 || !pair[0].as_text() || !pair[1].as_text()) {
