@@ -233,7 +233,8 @@ TEST(Folders, CardsAndCompanionsSayWhereAnAdapterIsFrom) {
 TEST(AdapterFolder, ExitCodeSaysWhetherALoaderDoesAsMeant) {
   Workplace place;
   place.write_rows("rows.jsonl", chats(8));
-  expect_ok(run_limbic({"train", place.write_config(std::string(kLora) + kSft), "--quiet"}));
+  expect_ok(run_limbic(
+      {"train", place.write_config(std::string("lora: {r: 8, alpha: 16}\n") + kSft), "--quiet"}));
   const std::string adapter = place.file("out/final");
   const auto check = [&](const char* target) {
     return run_limbic({"adapter", "check", "--model", place.model(), "--adapter", adapter,

@@ -68,7 +68,7 @@ TEST(Exchange, NcclWantsRanksThatALauncherHasStarted) {
                 world.load_config(std::string(LIMBIC_SOURCE_DIR) + "/configs/tiny.yaml",
                                   {"parallel.backend=nccl"});
               }),
-              HasSubstr("tiny.yaml: parallel.backend: got nccl, want mpirun or srun"));
+              HasSubstr("command line: parallel.backend: got nccl, want mpirun or srun"));
 }
 
 }  // namespace
