@@ -17,7 +17,7 @@ endif()
 # g++ 12 reports both falsely, on std::string (GCC bug 105651) and on std::variant (105562).
 add_compile_options(-pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -Wno-restrict -Wno-maybe-uninitialized -fpch-preprocess -g1)
 if(LIMBIC_SANITIZE)
-  add_compile_options(-fsanitize=${LIMBIC_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=${LIMBIC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LIMBIC_SANITIZE})
 endif()
 
