@@ -16,6 +16,8 @@ endif()
 
 # g++ 12 reports both falsely, on std::string (GCC bug 105651) and on std::variant (105562).
 add_compile_options(-pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror -Wno-restrict -Wno-maybe-uninitialized -fpch-preprocess -g1)
+# The compiler collects its garbage rarely: a tenth less time for some more of the 1.5 GB of a job.
+add_compile_options("SHELL:--param ggc-min-expand=100" "SHELL:--param ggc-min-heapsize=1000000")
 if(LIMBIC_SANITIZE)
   add_compile_options(-fsanitize=${LIMBIC_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LIMBIC_SANITIZE})

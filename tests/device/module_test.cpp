@@ -4,14 +4,14 @@
 
 #include "tests/device/on_devices.h"
 #include "tests/support/process.h"
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/device/accelerator.h"
 
 namespace limbic::device {
 namespace {
 
-using data::message_of;
+using test::message_of;
 using testing::HasSubstr;
 
 std::string refusal(const GpuReport& gpus, const std::string& path) {
@@ -34,7 +34,7 @@ TEST(Module, MissingFileIsNamed) {
 }
 
 TEST(Module, WhatTheLoaderSaysIsPassedOn) {
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   const std::string path = folder.write("module.so", std::string(4096, 'x'));
   EXPECT_THAT(refusal({1, ""}, path), HasSubstr("does not load"));
   EXPECT_THAT(refusal({1, ""}, path), HasSubstr("invalid ELF header"));

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/device/accelerator.h"
 

@@ -4,7 +4,7 @@
 #include "rl/dpo/dpo_stage.h"
 #include "rl/grpo/grpo_stage.h"
 #include "tests/device/on_devices.h"
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 #include "trainer/base/yaml_config.h"
 #include "trainer/sft/sft_stage.h"
 
@@ -16,7 +16,7 @@ class DeviceStages : public OnDevices {
   // What the stage gives on the kernels, then on the device.
   template <class Stage>
   void compare(Stage stage) {
-    data::TempFolder folder;
+    test::TempFolder folder;
     const auto local = parallel::make_staged(parallel::make_local());
     const Json config = configs()[0];
     engine::TestRun by_cpu(*local, folder.file("kernels"),

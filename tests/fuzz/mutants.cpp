@@ -99,9 +99,6 @@ bool has_completions(const fs::path& path, std::size_t rows) {
 
 Folder::Folder(Kind kind) {
   spdlog::set_level(spdlog::level::err);
-  std::string pattern = (fs::temp_directory_path() / "limbic-fuzz-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  root_ = pattern;
   write_tiny_model(path("model"));
   write("model/generation_config.json", R"({"eos_token_id": [260, 261], "temperature": 0.6})");
   if (kind == Kind::kSharded) write_shards();
@@ -113,11 +110,6 @@ Folder::Folder(Kind kind) {
   write("rows.jsonl", Json{{"ids", {5, 9, 200, 7, 31}}}.dump() + "\n" +
                           Json{{"messages", Json::array({asked})}}.dump() + "\n" +
                           Json{{"messages", Json::array({asked, replied})}}.dump() + "\n");
-}
-
-Folder::~Folder() {
-  std::error_code ignored;
-  fs::remove_all(root_, ignored);
 }
 
 void Folder::write(const std::string& name, const std::string& content) const {
@@ -223,7 +215,8 @@ std::string Folder::run_all(const std::string& what) const {
   };
   const auto complaint_of = [&](const launch::Failure& failure) {
     EXPECT_EQ(failure.code, launch::kExitUserError) << what << ": " << failure.message;
-    EXPECT_NE(failure.message.find(root_), std::string::npos) << what << ": " << failure.message;
+    EXPECT_NE(failure.message.find(folder_.path()), std::string::npos)
+        << what << ": " << failure.message;
     EXPECT_EQ(failure.message.find('\n'), std::string::npos) << what << ": " << failure.message;
     EXPECT_EQ(failure.message.find("GPU"), std::string::npos) << what << ": " << failure.message;
     EXPECT_LT(failure.message.size(), kLongestLine) << what;

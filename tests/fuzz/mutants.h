@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temp_folder.h"
 #include "trainer/base/fields.h"
 
 namespace limbic::test {
@@ -23,11 +24,8 @@ enum class Kind {
 class Folder {
  public:
   explicit Folder(Kind kind);
-  ~Folder();
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
 
-  std::string path(const std::string& name) const { return root_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_.file(name); }
   // Files of the model, of the adapter: "model/config.json", "adapter/adapter_config.json", ...
   std::vector<std::string> names() const;
   std::string read(const std::string& name) const;
@@ -52,7 +50,7 @@ class Folder {
   void restore() const;
   std::string run_all(const std::string& what) const;
 
-  std::string root_;
+  TempFolder folder_;
   std::vector<std::pair<std::string, std::string>> sound_;  // name, content
 };
 

@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/generation/generator.h"
 #include "trainer/model/lora.h"
 #include "trainer/model/peft/adapter_check.h"
@@ -121,7 +121,7 @@ TEST_P(DecoderParity, AdaptersAgreeWithPeft) {
 TEST_P(DecoderParity, SavedAdaptersHaveTheTensorsOfPeft) {
   model::Decoder decoder = load(model::WeightUse::kFrozen);
   const model::LoraConfig config = model::load_adapter(decoder, folder() + "/adapter", false);
-  const data::TempFolder saved;
+  const test::TempFolder saved;
   model::save_adapter(decoder, config, saved.file(""), "base");
   const auto theirs = SafetensorsFile::open(folder() + "/adapter/adapter_model.safetensors");
   const auto ours = SafetensorsFile::open(saved.file("adapter_model.safetensors"));

@@ -24,17 +24,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 }  // namespace
 
-Workplace::Workplace() {
-  std::string pattern = (fs::temp_directory_path() / "limbic-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  path_ = pattern;
-  write_tiny_model(model());
-}
-
-Workplace::~Workplace() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
+Workplace::Workplace() { write_tiny_model(model()); }
 
 std::string Workplace::write(const std::string& name, const std::string& content) const {
   write_file_atomically(file(name), content);
@@ -65,7 +55,7 @@ std::string Workplace::write_config(const std::string& text, const std::string& 
 
 std::map<std::string, std::string> Workplace::snapshot(const std::string& folder) const {
   std::map<std::string, std::string> files;
-  const fs::path root = folder.empty() ? fs::path(path_) : fs::path(file(folder));
+  const fs::path root = folder.empty() ? fs::path(folder_.path()) : fs::path(file(folder));
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     const std::string name = entry.path().lexically_relative(root).string();
     if (entry.is_symlink()) {

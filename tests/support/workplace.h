@@ -6,19 +6,17 @@
 #include <vector>
 
 #include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/fields.h"
 
 namespace limbic::test {
 
 class Workplace {
  public:
-  // Makes an empty folder with the tiny model in model/. Removed with everything in it at the end.
+  // Makes an empty folder with the tiny model in model/.
   Workplace();
-  ~Workplace();
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
 
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::string file(const std::string& name) const { return folder_.file(name); }
   std::string model() const { return file("model"); }
   // Returns the full path.
   std::string write(const std::string& name, const std::string& content) const;
@@ -40,7 +38,7 @@ class Workplace {
                              const std::string& run = "out") const;
 
  private:
-  std::string path_;
+  TempFolder folder_;
 };
 
 // Names of the files that were added, removed or changed between two snapshots.

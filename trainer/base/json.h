@@ -13,7 +13,9 @@ using Json = nlohmann::ordered_json;
 }  // namespace limbic
 
 extern template class nlohmann::basic_json<nlohmann::ordered_map>;
+extern template class nlohmann::basic_json<>;
 extern template class nlohmann::detail::serializer<nlohmann::ordered_json>;
+extern template class nlohmann::detail::serializer<nlohmann::json>;
 extern template class nlohmann::detail::lexer<
     nlohmann::ordered_json, nlohmann::detail::iterator_input_adapter<std::string::const_iterator>>;
 extern template class nlohmann::detail::parser<

@@ -6,15 +6,15 @@
 
 #include <filesystem>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 
 namespace limbic {
 namespace {
 
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 using testing::HasSubstr;
 using testing::StartsWith;
 

@@ -7,8 +7,8 @@
 #include <csignal>
 #include <filesystem>
 
+#include "tests/support/temp_folder.h"
 #include "tests/unit/checkpoint/contents.h"
-#include "tests/unit/data/temp_folder.h"
 #include "tests/unit/parallel/ranks.h"
 #include "trainer/base/error.h"
 #include "trainer/checkpoint/step_folder.h"
@@ -17,8 +17,8 @@ namespace limbic::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <functional>
 
+#include "tests/support/temp_folder.h"
 #include "tests/unit/checkpoint/contents.h"
-#include "tests/unit/data/temp_folder.h"
 #include "tests/unit/parallel/ranks.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
@@ -17,7 +17,7 @@ namespace limbic::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-using data::message_of;
+using test::message_of;
 using testing::HasSubstr;
 
 void overwrite(const std::string& path, const std::string& content) {
@@ -42,7 +42,7 @@ class DamageTest : public testing::Test {
     EXPECT_EQ(difference_of(*loaded, 10), "") << what;
   }
 
-  data::TempFolder folder_;
+  test::TempFolder folder_;
   std::unique_ptr<parallel::Communicator> local_ = parallel::make_local();
   const std::string stage_ = folder_.file("sft");
   const std::string newest_ = stage_ + "/" + step_name(20);

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace limbic::data {
 namespace {
+
+using test::TempFolder;
 
 TEST(LengthStats, TakesTheNearestRank) {
   std::vector<std::int64_t> lengths;

@@ -6,12 +6,15 @@
 #include <limits>
 
 #include "data/row_plan.h"
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/yaml_config.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
+using test::TempFolder;
 
 using Levels = std::vector<std::vector<std::int64_t>>;
 

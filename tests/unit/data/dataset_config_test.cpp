@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/yaml_config.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
 
 DatasetConfig read(const std::string& yaml) {
   DatasetConfig config;

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <set>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
+using test::TempFolder;
 
 // n rows {"i": 0}, {"i": 1}, ...
 std::string numbered(int n) {

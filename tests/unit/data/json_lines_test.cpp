@@ -4,11 +4,14 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
+using test::TempFolder;
 
 std::string gzip(const std::string& path, const std::string& content) {
   gzFile file = gzopen(path.c_str(), "wb");

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
+using test::TempFolder;
 
 LabelCounts count(const std::string& rows, std::int64_t repeat = 1) {
   const TempFolder folder;

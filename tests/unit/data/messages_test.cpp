@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
 
 Row row_of(const std::string& json) { return {Json::parse(json), "f.jsonl", 4}; }
 

@@ -2,13 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/fields.h"
 #include "trainer/base/file.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
 
 using Lengths = std::vector<std::int64_t>;
 

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
 
 const Row kRow{Json::parse(R"({"text": "a {b}", "n": 3, "ok": true, "l": [1, "x"], "no": null})"),
                "f.jsonl", 7};

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/yaml_config.h"
 
 namespace limbic::data {
 namespace {
+
+using test::message_of;
+using test::TempFolder;
 
 const std::vector<std::string> kSix = {"happy", "sad", "neutral", "angry", "excited", "frustrated"};
 

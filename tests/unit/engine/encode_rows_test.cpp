@@ -5,12 +5,12 @@
 
 #include <numeric>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 
 namespace limbic::engine {
 namespace {
 
-using data::message_of;
+using test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -45,7 +45,7 @@ class EncodeRows : public testing::Test {
     return decoded(ids);
   }
 
-  data::TempFolder folder_;
+  test::TempFolder folder_;
   std::unique_ptr<parallel::Communicator> local_ = parallel::make_local();
   TestRun run_{*local_, folder_.file("run")};
   std::string file_;

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 
 namespace limbic::engine {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 using testing::ElementsAre;
 
 std::vector<std::int32_t> stops_of(const std::string& chat_template, const Json& model_eos) {
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   const data::Tokenizer tokenizer = letter_tokenizer(folder);
   Json config = model::tiny_config();
   config["eos_token_id"] = model_eos;
@@ -36,14 +36,14 @@ TEST(StopTokens, ATemplateThatWantsOtherMessagesAddsNone) {
 }
 
 TEST(StopTokens, OfARunAreTheSame) {
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   const auto local = parallel::make_local();
   const TestRun run(*local, folder.file("run"));
   EXPECT_THAT(stop_tokens(run.context), ElementsAre(2, kTurnEnd, kEndOfSequence));
 }
 
 TEST(CompletionText, LeavesTheStopTokenOut) {
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   const data::Tokenizer tokenizer = letter_tokenizer(folder);
   generation::Completion completion;
   completion.ids = {7, 8, 26, kTurnBegin, 0, kTurnEnd};

@@ -9,8 +9,8 @@
 #include <limits>
 
 #include "data/row_plan.h"
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "tests/unit/parallel/ranks.h"
 #include "trainer/base/error.h"
 #include "trainer/engine/score_targets.h"
@@ -237,10 +237,10 @@ TEST(TrainEngine, StateThatDoesNotFitIsADataError) {
     for (auto& tensor : state) tensor.tensor.add_(1.0);
     const std::string name = state[i].name;
     state[i].tensor = at::zeros({7});
-    EXPECT_THAT(data::message_of<DataError>([&] { engine.load_state(state, 5); }),
+    EXPECT_THAT(test::message_of<DataError>([&] { engine.load_state(state, 5); }),
                 HasSubstr(name + ": got 7 values"));
     state.erase(state.begin() + static_cast<std::ptrdiff_t>(i));
-    EXPECT_THAT(data::message_of<DataError>([&] { engine.load_state(state, 5); }),
+    EXPECT_THAT(test::message_of<DataError>([&] { engine.load_state(state, 5); }),
                 HasSubstr("got no '" + name + "'"));
   }
   EXPECT_TRUE(same_bits(engine.state(), before)) << "a part was taken";
@@ -253,7 +253,7 @@ void expect_nothing_updated(const World& world, const LossOf& broken) {
     TrainEngine engine(decoder, c, kAdamw, world.max_grad_norm, world.parallelism);
     one_step(engine, decoder, c, exact_loss);
     const NamedTensors before = copy_of(engine.state());
-    EXPECT_THAT(data::message_of<DataError>([&] { one_step(engine, decoder, c, broken); }),
+    EXPECT_THAT(test::message_of<DataError>([&] { one_step(engine, decoder, c, broken); }),
                 HasSubstr("step 2: got loss"));
     EXPECT_EQ(engine.steps_done(), 1);
     EXPECT_TRUE(same_bits(engine.state(), before));

@@ -7,7 +7,7 @@
 #include <set>
 #include <sstream>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 #include "trainer/base/file.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/step_folder.h"
@@ -15,7 +15,7 @@
 namespace limbic::engine {
 namespace {
 
-using data::message_of;
+using test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -129,7 +129,7 @@ class TrainingLoop : public testing::Test {
     return steps;
   }
 
-  data::TempFolder folder_;
+  test::TempFolder folder_;
 };
 
 TEST_F(TrainingLoop, RunsEveryStepOnceAndLogs) {

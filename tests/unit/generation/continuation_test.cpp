@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/model/lora.h"
 
@@ -99,7 +99,7 @@ TEST(ScoreContinuations, TheModelsPositionsAreTheLimit) {
   EXPECT_NEAR(score_continuations(decoder, std::span(&question, 1), 8, true)[0][1],
               full_forward(decoder, question.prompt, question.continuations[1]), 1e-4);
   question.prompt.push_back(7);
-  const std::string message = data::message_of<DataError>(
+  const std::string message = test::message_of<DataError>(
       [&] { score_continuations(decoder, std::span(&question, 1), 8, true); });
   EXPECT_NE(message.find("65 tokens"), std::string::npos) << message;
   EXPECT_NE(message.find("64 positions"), std::string::npos) << message;

@@ -3,8 +3,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/model/lora.h"
 
@@ -216,7 +216,7 @@ TEST(Generate, PromptsThatDoNotFitAreRefused) {
   const model::Decoder decoder = tiny_model();
   const GenerationConfig config = config_of(10, 1);
   const auto run = [&](std::size_t length) {
-    return data::message_of<DataError>([&] {
+    return test::message_of<DataError>([&] {
       generate(decoder, {{std::vector<std::int32_t>(length, 1), 1}}, config);
     });
   };
@@ -236,7 +236,7 @@ TEST(Generate, LongropeIsNotCrossed) {
                             {"original_max_position_embeddings", 16}};
   const model::Decoder decoder = tiny_model(model::WeightUse::kFrozen, at::kFloat, config);
   const auto run = [&](std::size_t length) {
-    return data::message_of<DataError>([&] {
+    return test::message_of<DataError>([&] {
       generate(decoder, {{std::vector<std::int32_t>(length, 1), 1}}, config_of(10, 1));
     });
   };

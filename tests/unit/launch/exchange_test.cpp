@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/run/world.h"
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/parallel/ranks.h"
 #include "trainer/base/error.h"
 #include "trainer/device/gpu.h"
@@ -12,7 +12,7 @@
 namespace limbic::launch {
 namespace {
 
-using data::message_of;
+using test::message_of;
 using testing::HasSubstr;
 
 TEST(Exchange, RanksWithAGpuEachHaveNoObstacle) {

@@ -3,14 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/tensor/kernels/kernels.h"
 
 namespace limbic::launch {
 namespace {
 
-using data::message_of;
+using test::message_of;
 using testing::HasSubstr;
 
 TEST(Place, CpuIsTakenWhenAskedFor) {

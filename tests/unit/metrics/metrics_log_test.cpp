@@ -10,14 +10,14 @@
 #include <limits>
 #include <sstream>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 
 namespace limbic::metrics {
 namespace {
 
-using data::TempFolder;
+using test::TempFolder;
 using testing::HasSubstr;
 
 std::vector<Json> rows_of(const std::string& path) {
@@ -108,10 +108,10 @@ TEST(MetricsLog, OtherRanksWriteNothing) {
 TEST(MetricsLog, AFileThatCannotBeWrittenIsADataError) {
   const TempFolder folder;
   folder.write("file", "");
-  EXPECT_THAT(data::message_of<DataError>([&] { MetricsLog(folder.file("file/m.jsonl"), true); }),
+  EXPECT_THAT(test::message_of<DataError>([&] { MetricsLog(folder.file("file/m.jsonl"), true); }),
               HasSubstr("file/m.jsonl: got "));
   MetricsLog full("/dev/full", true);
-  EXPECT_THAT(data::message_of<DataError>([&] { full.log("sft", 1, Json::object()); }),
+  EXPECT_THAT(test::message_of<DataError>([&] { full.log("sft", 1, Json::object()); }),
               HasSubstr("/dev/full: got "));
 }
 

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/model/lora.h"
 #include "trainer/tensor/safetensors.h"
@@ -12,7 +12,7 @@
 namespace limbic::model {
 namespace {
 
-using data::TempFolder;
+using test::TempFolder;
 using Weight = AdapterFinding::Weight;
 
 class AdapterCheck : public ::testing::Test {

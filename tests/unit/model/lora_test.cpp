@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 #include "trainer/base/yaml_config.h"
@@ -15,8 +15,8 @@
 namespace limbic::model {
 namespace {
 
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 
 PackedTokens some_tokens() {
   const auto type = at::TensorOptions().dtype(at::kInt);

@@ -4,16 +4,16 @@
 
 #include <cmath>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "tests/unit/model/refused_config.h"
-#include "tests/unit/model/tiny_model.h"
 #include "trainer/base/error.h"
 
 namespace limbic::model {
 namespace {
 
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 
 TEST(ModelConfig, ReadsTheSizes) {
   const ModelConfig config = ModelConfig::parse(tiny_config(), "x");

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/tiny_model.h"
 
 namespace limbic::model {
 namespace {

@@ -5,14 +5,14 @@
 
 #include <string>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 
 namespace limbic::model {
 
 inline std::string refusal(const Json& config) {
-  return data::message_of<DataError>([&] { ModelConfig::parse(config, "here/config.json"); });
+  return test::message_of<DataError>([&] { ModelConfig::parse(config, "here/config.json"); });
 }
 
 inline void expect_refused(const char* key, const Json& value, const std::string& part) {

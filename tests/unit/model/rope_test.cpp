@@ -5,9 +5,9 @@
 
 #include <cmath>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "tests/unit/model/refused_config.h"
-#include "tests/unit/model/tiny_model.h"
 #include "trainer/base/error.h"
 
 namespace limbic::model {

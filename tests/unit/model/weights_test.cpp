@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "tests/unit/data/temp_folder.h"
-#include "tests/unit/model/tiny_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
 #include "trainer/tensor/safetensors.h"
@@ -13,8 +13,8 @@
 namespace limbic::model {
 namespace {
 
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 
 constexpr const char* kQuery = "model.layers.1.self_attn.q_proj.weight";
 

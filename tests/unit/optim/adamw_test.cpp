@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/optim/golden.h"
 #include "trainer/base/error.h"
 #include "trainer/base/yaml_config.h"
@@ -109,7 +109,7 @@ TEST(Adamw, DecayOfOneIsRefused) {
   for (const char* key : {"adam_beta1", "adam_beta2"}) {
     AdamwConfig config;
     const auto document = YamlDocument::parse(std::string(key) + ": 1.0\n", "run.yaml");
-    const std::string message = data::message_of<ConfigError>([&] { document.read(config); });
+    const std::string message = test::message_of<ConfigError>([&] { document.read(config); });
     EXPECT_NE(message.find(key), std::string::npos) << message;
   }
 }

@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "data/row_plan.h"
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 #include "tests/unit/rl/rollouts.h"
 #include "trainer/parallel/collectives.h"
 
@@ -44,7 +44,7 @@ Outcome run(const PolicyConfig& base, const Layout& layout) {
   Outcome out;
   std::mutex mutex;
   parallel::run_ranks(layout.ranks, [&](parallel::Communicator& communicator) {
-    const data::TempFolder folder;
+    const test::TempFolder folder;
     engine::TestRun place(communicator, folder.file("run"));
     PolicyConfig config = base;
     config.train.per_device_train_batch_size = layout.rows;
@@ -132,7 +132,7 @@ TEST(PolicyStep, SequenceRatiosDoNotDependOnTheCut) {
 // The masked completion has no tokens in the loss, but still counts among those averaged over.
 TEST(PolicyStep, TotalsOfTheWholeStep) {
   const auto communicator = parallel::make_local();
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   engine::TestRun place(*communicator, folder.file("run"));
   PolicyConfig config = config_of(LossType::kGrpo);
   config.mask_truncated_completions = true;
@@ -152,7 +152,7 @@ TEST(PolicyStep, TotalsOfTheWholeStep) {
 
 TEST(PolicyStep, TokensOfHighEntropyAreAShareOfTheStep) {
   const auto communicator = parallel::make_local();
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   engine::TestRun place(*communicator, folder.file("run"));
   PolicyConfig config = config_of(LossType::kDapo);
   config.loss.top_entropy_quantile = 0.5;

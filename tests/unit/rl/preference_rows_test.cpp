@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 
 namespace limbic::rl {
 namespace {
@@ -30,7 +30,7 @@ class PreferenceRows : public testing::Test {
     return out;
   }
 
-  data::TempFolder folder_;
+  test::TempFolder folder_;
   std::unique_ptr<parallel::Communicator> local_ = parallel::make_local();
   engine::TestRun run_{*local_, folder_.file("run")};
   int count_ = 0;
@@ -92,7 +92,7 @@ TEST_F(PreferenceRows, LongPairs) {
   const auto left = cut(Overlong::kTruncateLeft, length + 2);
   EXPECT_EQ(left[0].family.first.ids.size(), static_cast<std::size_t>(length - 2));
   EXPECT_EQ(marked(left[0].family.rest[1]), "[a][c][<|im_end|>]\n");
-  EXPECT_THAT(data::message_of<DataError>([&] { cut(Overlong::kError, length + 2); }),
+  EXPECT_THAT(test::message_of<DataError>([&] { cut(Overlong::kError, length + 2); }),
               HasSubstr(":1: got "));
 }
 

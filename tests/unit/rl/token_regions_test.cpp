@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 
 namespace limbic::rl {
 namespace {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 #include "trainer/engine/encode_rows.h"
 
 namespace limbic::sft {
@@ -31,7 +31,7 @@ std::vector<double> difficulty(TestRun& run, const std::string& source,
 
 class DifficultyTest : public testing::Test {
  protected:
-  data::TempFolder folder_;
+  test::TempFolder folder_;
   std::unique_ptr<parallel::Communicator> local_ = parallel::make_local();
   TestRun run_{*local_, folder_.file("run")};
 };
@@ -60,7 +60,7 @@ TEST_F(DifficultyTest, EmotionShiftsFollowTheRowsThatAreLeft) {
 }
 
 TEST_F(DifficultyTest, AColumnWithoutANumberIsNamed) {
-  const std::string message = data::message_of<DataError>([&] {
+  const std::string message = test::message_of<DataError>([&] {
     difficulty(run_, "column:hard",
                {R"({"text": "a", "hard": 1})", R"({"text": "a", "hard": "1"})"});
   });

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/engine/test_run.h"
+#include "tests/support/test_run.h"
 #include "trainer/sft/sft_stage.h"
 
 namespace limbic::sft {
@@ -57,7 +57,7 @@ TEST(TotalSteps, ACurriculumGoesThroughItsLevels) {
 
 // Together the ranks see every document of the step once, in the order of one rank.
 TEST(FirstBatch, IsTheRanksShareOfTheFirstStep) {
-  const data::TempFolder folder;
+  const test::TempFolder folder;
   std::vector<std::string> rows;
   for (char c = 'a'; c <= 'm'; ++c) rows.push_back(R"({"text": "x)" + std::string(1, c) + "\"}");
   SftConfig whole_config = config_of();

@@ -2,39 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-
+#include "tests/support/temp_folder.h"
 #include "tests/unit/template/golden.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// A model folder that goes away.
-class ModelFolder {
- public:
-  ModelFolder() {
-    std::string pattern = (fs::temp_directory_path() / "limbic-template-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~ModelFolder() { fs::remove_all(path_); }
-  ModelFolder(const ModelFolder&) = delete;
-  ModelFolder& operator=(const ModelFolder&) = delete;
-
-  void write(const std::string& name, const std::string& content) const {
-    write_file_atomically(path_ + "/" + name, content);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string render(const ChatTemplate& chat_template, const Json& messages = Json::array(),
                    const Json& variables = Json::object(), bool prompt = false) {
@@ -58,7 +35,7 @@ TEST(ChatTemplate, TakesTheDefaultOfAList) {
 }
 
 TEST(ChatTemplate, PrefersTheOverrideThenTheFileThenTheConfig) {
-  const ModelFolder folder;
+  const test::TempFolder folder;
   folder.write("tokenizer_config.json",
                R"({"eos_token": {"content": "<e>"}, "chat_template": "config {{ eos_token }}"})");
   EXPECT_EQ(render(ChatTemplate::load(folder.path(), "")), "config <e>");
@@ -71,7 +48,7 @@ TEST(ChatTemplate, PrefersTheOverrideThenTheFileThenTheConfig) {
 }
 
 TEST(ChatTemplate, IsEmptyWithoutATemplate) {
-  const ModelFolder folder;
+  const test::TempFolder folder;
   const ChatTemplate chat_template = ChatTemplate::load(folder.path(), "");
   EXPECT_TRUE(chat_template.empty());
   EXPECT_FALSE(chat_template.has_generation_blocks());
@@ -80,7 +57,7 @@ TEST(ChatTemplate, IsEmptyWithoutATemplate) {
 }
 
 TEST(ChatTemplate, NamesTheBrokenFile) {
-  const ModelFolder folder;
+  const test::TempFolder folder;
   folder.write("tokenizer_config.json", "{");
   EXPECT_THAT(data_error([&] { ChatTemplate::load(folder.path(), ""); }),
               HasSubstr("tokenizer_config.json: got broken JSON"));

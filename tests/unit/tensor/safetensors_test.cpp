@@ -8,7 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "tests/unit/data/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 #include "trainer/base/fields.h"
 #include "trainer/base/file.h"
@@ -16,8 +16,8 @@
 namespace limbic {
 namespace {
 
-using data::message_of;
-using data::TempFolder;
+using test::message_of;
+using test::TempFolder;
 
 // A file from its header text and the number of data bytes that follow.
 std::string bytes_of(const std::string& header, std::size_t data) {

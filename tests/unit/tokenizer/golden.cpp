@@ -32,23 +32,6 @@ std::string decoded_of(const Json& row, bool skip_special_tokens) {
   return row.contains(key) ? row[key] : row["text"];
 }
 
-TokenizerFolder::TokenizerFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "tokenizer_XXXXXX").string();
-  if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder " + name);
-  path_ = name;
-}
-
-TokenizerFolder::~TokenizerFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-void TokenizerFolder::write(const std::string& name, const std::string& text) const {
-  std::ofstream out(path_ / name, std::ios::binary);
-  out << text;
-  if (!out.flush()) throw std::runtime_error("cannot write " + file(name));
-}
-
 Json golden_json(const std::string& family) {
   return Json::parse(read_file(kGolden + family + "/tokenizer.json"));
 }

@@ -1,11 +1,11 @@
 // Files of the golden folder, made by make_golden.py, and copies of them with a part changed.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "data/tokenizer/tokenizer.h"
+#include "tests/support/temp_folder.h"
 
 namespace limbic::data {
 
@@ -22,22 +22,6 @@ std::vector<std::int32_t> ids_of(const Json& row);
 
 // The text of the row that is decoded from its ids; the row leaves it out where it is its `text`.
 std::string decoded_of(const Json& row, bool skip_special_tokens);
-
-// A folder of its own that goes away with the object.
-class TokenizerFolder {
- public:
-  TokenizerFolder();
-  ~TokenizerFolder();
-  TokenizerFolder(const TokenizerFolder&) = delete;
-  TokenizerFolder& operator=(const TokenizerFolder&) = delete;
-
-  std::string path() const { return path_.string(); }
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-  void write(const std::string& name, const std::string& text) const;
-
- private:
-  std::filesystem::path path_;
-};
 
 // golden/FAMILY/tokenizer.json.
 Json golden_json(const std::string& family);

@@ -120,7 +120,7 @@ TEST(Variants, Ids) {
   for (const Json& row : rows) {
     Json json = golden_json("smollm2");
     json[row["part"].get<std::string>()] = row["value"];
-    const TokenizerFolder folder;
+    const test::TempFolder folder;
     folder.write("tokenizer.json", json.dump());
     const Tokenizer tokenizer = Tokenizer::load(folder.path());
     for (const Json& item : row["cases"]) {

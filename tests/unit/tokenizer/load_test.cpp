@@ -29,7 +29,7 @@ std::string complaint(const std::string& family, const std::function<void(Json&)
                       std::string& path) {
   Json json = golden_json(family);
   change(json);
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   path = folder.file("tokenizer.json");
   folder.write("tokenizer.json", json.dump());
   return failure_of([&] { Tokenizer::load(folder.path()); });
@@ -43,7 +43,7 @@ void expect_complaint(const std::function<void(Json&)>& change, const std::strin
 }
 
 TEST(Load, MissingFolderAndFile) {
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.file("nowhere")); }),
               AllOf(HasSubstr(folder.file("nowhere")), HasSubstr("tokenizer.json"),
                     HasSubstr("no such file")));
@@ -52,7 +52,7 @@ TEST(Load, MissingFolderAndFile) {
 }
 
 TEST(Load, NoJson) {
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   for (const std::string text : {"", "{", "[1,", "\xFF", "{\"model\": }"}) {
     folder.write("tokenizer.json", text);
     EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
@@ -164,7 +164,7 @@ TEST(Load, OldAndNewMergesAreEqual) {
     ASSERT_TRUE(merge.is_array());
     merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
   }
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   folder.write("tokenizer.json", json.dump());
   const Tokenizer old_form = Tokenizer::load(folder.path());
   const Tokenizer new_form = Tokenizer::load(golden_folder("smollm2"));
@@ -173,7 +173,7 @@ TEST(Load, OldAndNewMergesAreEqual) {
 }
 
 TEST(Load, ConfigNamesTokens) {
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   folder.write("tokenizer.json", golden_json("smollm2").dump());
   const Tokenizer without = Tokenizer::load(folder.path());
   EXPECT_EQ(without.eos_id(), std::nullopt);
@@ -189,7 +189,7 @@ TEST(Load, ConfigNamesTokens) {
 }
 
 TEST(Load, DamagedConfig) {
-  const TokenizerFolder folder;
+  const test::TempFolder folder;
   folder.write("tokenizer.json", golden_json("smollm2").dump());
   const auto complaint_about = [&](const std::string& config) {
     folder.write("tokenizer_config.json", config);
@@ -238,7 +238,7 @@ class ModelFile {
   }
 
   sentencepiece::Model model;
-  TokenizerFolder folder;
+  test::TempFolder folder;
 };
 
 TEST(LoadSentencePiece, MergesByScore) {

@@ -1,36 +1,22 @@
 // A folder of its own for one test, removed at the end.
 #pragma once
 
-#include <unistd.h>
-
-#include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
-namespace limbic::data {
+namespace limbic::test {
 
 class TempFolder {
  public:
-  TempFolder() {
-    static std::atomic<int> count{0};
-    path_ = std::filesystem::temp_directory_path() /
-            ("limbic-data-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
-    std::filesystem::create_directories(path_);
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
+  TempFolder();
+  ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
 
+  std::string path() const { return path_.string(); }
   std::string file(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, std::string_view content) const {
-    std::ofstream(file(name), std::ios::binary) << content;
-    return file(name);
-  }
+  std::string write(const std::string& name, std::string_view content) const;
 
  private:
   std::filesystem::path path_;
@@ -47,4 +33,4 @@ std::string message_of(Run&& run) {
   return "no error";
 }
 
-}  // namespace limbic::data
+}  // namespace limbic::test
