@@ -41,9 +41,11 @@ Text load_text(const std::string& folder, const std::string& chat_template) {
 std::unique_ptr<model::Decoder> load_decoder(const std::string& folder, Init init,
                                              std::uint64_t seed, at::ScalarType compute,
                                              at::Device device, model::WeightUse use) {
-  auto decoder =
-      std::make_unique<model::Decoder>(model::ModelConfig::load(folder), compute, device);
-  if (init == Init::kRandom) {
+  const bool random = init == Init::kRandom;
+  auto decoder = std::make_unique<model::Decoder>(
+      random ? model::ModelConfig::load(folder) : model::read_model_config(folder), compute,
+      device);
+  if (random) {
     model::initialize_weights(*decoder, seed, use);
   } else {
     model::load_weights(*decoder, folder, use);

@@ -9,7 +9,7 @@
 
 namespace limbic::rl {
 
-enum class PreferenceLossType { kSigmoid, kIpo };
+enum class PreferenceLossType { kSigmoid, kRobust, kIpo };
 
 struct PreferenceConfig {
   double beta = 0.1;

@@ -49,6 +49,10 @@ void describe(Fields& f, PolicyConfig& c) {
   }
 }
 
+double temperature_of(const PolicyConfig& config) {
+  return config.sampling.temperature > 0.0 ? config.sampling.temperature : 1.0;
+}
+
 std::int64_t prompts_per_rollout(const PolicyConfig& config, int world) {
   const std::int64_t completions =
       config.train.per_device_train_batch_size * config.train.gradient_accumulation_steps * world;

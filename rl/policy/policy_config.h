@@ -37,6 +37,10 @@ struct PolicyConfig {
 };
 void describe(Fields& f, PolicyConfig& c);
 
+// The policy of the loss is softmax(logits / temperature) with the temperature of the draws, as in
+// TRL; that of greedy draws is 1.
+double temperature_of(const PolicyConfig& config);
+
 // Prompts of one rollout over all ranks. Throws ConfigError when the completions of a step are not
 // a multiple of num_generations.
 std::int64_t prompts_per_rollout(const PolicyConfig& config, int world);

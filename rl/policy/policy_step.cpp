@@ -70,9 +70,9 @@ void PolicyStep::select_tokens() {
   std::vector<at::Tensor> entropies;
   std::vector<float> mine;
   for (std::size_t i = 0; i < batches_.size(); ++i) {
-    entropies.push_back(engine::score_targets(context_.decoder, batches_[i].batch, {})
-                            .scores.entropy.cpu()
-                            .contiguous());
+    const engine::TargetScores scored =
+        engine::score_targets(context_.decoder, batches_[i].batch, {}, {}, temperature_of(config_));
+    entropies.push_back(scored.scores.entropy.cpu().contiguous());
     const float* values = entropies.back().data_ptr<float>();
     mine.insert(mine.end(), values, values + entropies.back().numel());
   }
@@ -125,7 +125,8 @@ at::Tensor PolicyStep::loss(std::size_t i) {
   const TrajectoryBatch& micro = batches_[i];
   const model::TokenScores scores =
       engine::score_targets(context_.decoder, micro.batch, {.dropout_seed = dropout_seed(i)},
-                            {.entropy_gradient = config_.loss.entropy_coef > 0.0})
+                            {.entropy_gradient = config_.loss.entropy_coef > 0.0},
+                            temperature_of(config_))
           .scores;
   PolicyInputs in = inputs(micro, scores);
   if (!selected_.empty()) in.selected = selected_[i].to(scores.logprobs.device());

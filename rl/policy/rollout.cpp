@@ -124,7 +124,7 @@ std::vector<Trajectory> RolloutCollector::generate(std::span<const RolloutPrompt
       t.truncated = !completion.stopped;
       t.text = engine::completion_text(context_.tokenizer, completion, false);
       t.ids = std::move(completion.ids);
-      t.sampled_logprobs = std::move(completion.logprobs);
+      t.sampled_logprobs = std::move(completion.policy_logprobs);
       t.sampling_logprobs = std::move(completion.sampling_logprobs);
       if (!weights_.empty()) t.weight = weights_[static_cast<std::size_t>(prompts[p].prompt->row)];
       trajectories.push_back(std::move(t));
@@ -208,7 +208,7 @@ Rollout RolloutCollector::collect(std::span<const RolloutPrompt> prompts, std::i
     out.trajectories = generate(prompts, rollout);
     score(prompts, out.trajectories, rollout);
     if (config_.loss.kl.beta > 0.0) {
-      score_reference(reference_, out.trajectories, config_.train);
+      score_reference(reference_, out.trajectories, config_.train, temperature_of(config_));
     }
   });
   out.dropped = set_credit(context_.communicator, context_.tokenizer, context_.rewards, config_,

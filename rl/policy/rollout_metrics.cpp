@@ -121,14 +121,13 @@ Json rollout_metrics(const std::vector<CompletionRecord>& records) {
   put_lengths(out, "terminated_length", terminated);
   const double count = std::max<double>(1.0, static_cast<double>(records.size()));
   out["completions/clipped_ratio"] = static_cast<double>(clipped) / count;
-  double deviations = 0.0, flat = 0.0;
+  double flat = 0.0;
   for (const auto& [group, moments] : groups) {
-    deviations += moments.deviation();
     flat += moments.deviation() < 1e-12 ? 1.0 : 0.0;
   }
   const double group_count = std::max<double>(1.0, static_cast<double>(groups.size()));
   out["reward"] = rewards.count > 0.0 ? Json(rewards.mean()) : Json();
-  out["reward_std"] = deviations / group_count;
+  out["reward_std"] = rewards.deviation();
   out["frac_reward_zero_std"] = flat / group_count;
   put_components(out, records);
   out["rewards/failed"] = failed;

@@ -42,15 +42,14 @@ std::vector<TrajectoryBatch> cut_trajectories(std::span<const Trajectory> trajec
 }
 
 void score_reference(const Reference& reference, std::span<Trajectory> trajectories,
-                     const engine::TrainConfig& config) {
+                     const engine::TrainConfig& config, double temperature) {
   const at::NoGradGuard no_grad;
   std::vector<std::size_t> all(trajectories.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   for (const TrajectoryBatch& micro : cut_trajectories(trajectories, all, config)) {
-    const at::Tensor logprobs = engine::score_targets(reference.decoder, micro.batch,
-                                                      {.use_adapter = reference.use_adapter})
-                                    .scores.logprobs.cpu()
-                                    .contiguous();
+    const engine::TargetScores scored = engine::score_targets(
+        reference.decoder, micro.batch, {.use_adapter = reference.use_adapter}, {}, temperature);
+    const at::Tensor logprobs = scored.scores.logprobs.cpu().contiguous();
     const float* next = logprobs.data_ptr<float>();
     for (const std::size_t i : micro.members) {
       Trajectory& t = trajectories[i];

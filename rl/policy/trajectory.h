@@ -21,7 +21,7 @@ struct Trajectory {
   std::int64_t member = 0;  // index in the group
   std::vector<std::int32_t> prompt_ids = {};
   std::vector<std::int32_t> ids = {};         // the stop token included
-  std::vector<float> sampled_logprobs = {};   // [ids] when they were drawn, untempered
+  std::vector<float> sampled_logprobs = {};   // [ids] of the policy when they were drawn
   std::vector<float> sampling_logprobs = {};  // [ids] under the distribution they were drawn from
   std::vector<float> old_logprobs = {};  // [ids] of the first pass over the rollout; else empty
   std::vector<float> ref_logprobs = {};  // [ids] of the reference; empty with beta 0
@@ -51,6 +51,6 @@ struct Reference {
 };
 // Fills in ref_logprobs of all trajectories. No gradient.
 void score_reference(const Reference& reference, std::span<Trajectory> trajectories,
-                     const engine::TrainConfig& config);
+                     const engine::TrainConfig& config, double temperature);
 
 }  // namespace limbic::rl

@@ -163,7 +163,6 @@ TEST(Sizes, OfTheModel) {
   refused("num_attention_heads", 1LL << 31);
   refused("rms_norm_eps", -1.0);
   refused("initializer_range", -1.0);
-  refused("partial_rotary_factor", 1e300);
   refused("rope_theta", 1e-300);
   refused("rope_scaling", {{"rope_type", "linear"}, {"factor", 1e-300}});
   refused("rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}, {"attention_factor", 1e300}});

@@ -37,8 +37,8 @@ std::vector<std::int64_t> predecessors(const data::PackedBatch& batch) {
 }  // namespace
 
 TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatch& batch,
-                           const model::ForwardOptions& options,
-                           const model::ScoreOptions& wanted) {
+                           const model::ForwardOptions& options, const model::ScoreOptions& wanted,
+                           double temperature) {
   decoder.config().check_tokens(batch.tokens);
   std::vector<std::int32_t> targets;
   std::vector<std::int64_t> sources;
@@ -53,7 +53,8 @@ TargetScores score_targets(const model::Decoder& decoder, const data::PackedBatc
   const at::Tensor hidden = decoder.hidden(to_model(batch, device), options);
   const at::Tensor rows = hidden.index_select(0, at::tensor(sources, at::kLong).to(device));
   const at::Tensor ids = at::tensor(targets, at::TensorOptions().dtype(at::kInt)).to(device);
-  return {.scores = decoder.scores(rows, ids, wanted, options.use_adapter), .targets = ids};
+  return {.scores = decoder.scores(rows, ids, wanted, options.use_adapter, temperature),
+          .targets = ids};
 }
 
 }  // namespace limbic::engine

@@ -42,8 +42,8 @@ Candidates filter(const SamplingConfig& config, const at::Tensor& rows, const at
   return out;
 }
 
-// [rows, 3] float64 on the CPU: token, logprob, sampling_logprob. Not a number in any place of
-// `logits` makes logprob so; a row of banned tokens has the logprob of -infinity.
+// [rows, 4] float64 on the CPU: token, logprob, sampling_logprob, policy_logprob. Not a number in
+// any place of `logits` makes logprob so; a row of banned tokens has the logprob of -infinity.
 at::Tensor draw(const at::Tensor& logits, const SamplingConfig& config,
                 std::span<const std::uint64_t> seeds, std::span<const std::int32_t> banned) {
   at::Tensor rows = logits.to(at::kFloat);
@@ -53,7 +53,7 @@ at::Tensor draw(const at::Tensor& logits, const SamplingConfig& config,
     rows = rows.index_fill(1, ids.to(rows.device()), -INFINITY);
   }
   const at::Tensor best = std::get<0>(rows.max(1, true));
-  at::Tensor token, sampling;
+  at::Tensor token, sampling, policy;
   if (config.temperature == 0.0) {
     token = rows.argmax(1, true);
     sampling = at::zeros_like(log_sum);
@@ -74,10 +74,14 @@ at::Tensor draw(const at::Tensor& logits, const SamplingConfig& config,
     const at::Tensor place = at::searchsorted(from.sums, point, false, true);
     const at::Tensor within = place.clamp_max(rows.size(1) - 1);  // a row that is not a number
     token = from.tokens.defined() ? from.tokens.gather(1, within) : within;
-    sampling = (exponentials.gather(1, token).to(at::kDouble) * kUnit / total).log();
+    const at::Tensor drawn = exponentials.gather(1, token).to(at::kDouble);
+    sampling = (drawn * kUnit / total).log();
+    policy = (drawn / exponentials.sum(1, true, at::kDouble)).log();
   }
-  const at::Tensor logprob = rows.gather(1, token) - log_sum;
-  return at::cat({token.to(at::kDouble), logprob.to(at::kDouble), sampling.to(at::kDouble)}, 1)
+  const at::Tensor logprob = (rows.gather(1, token) - log_sum).to(at::kDouble);
+  return at::cat({token.to(at::kDouble), logprob, sampling.to(at::kDouble),
+                  policy.defined() ? policy : logprob},
+                 1)
       .cpu();
 }
 
@@ -100,7 +104,7 @@ std::vector<Draw> sample_rows_with_aten(const at::Tensor& logits, const Sampling
         throw DataError("generation: got logits that are not finite; are the weights damaged?");
       check(logprob > -INFINITY, "every token is banned");
       draws.push_back({static_cast<std::int32_t>(values[row][0]), static_cast<float>(logprob),
-                       static_cast<float>(values[row][2])});
+                       static_cast<float>(values[row][2]), static_cast<float>(values[row][3])});
     }
   }
   return draws;

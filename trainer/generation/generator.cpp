@@ -79,6 +79,7 @@ class Wave {
       completion.ids.push_back(draws[i].token);
       completion.logprobs.push_back(draws[i].logprob);
       completion.sampling_logprobs.push_back(draws[i].sampling_logprob);
+      completion.policy_logprobs.push_back(draws[i].policy_logprob);
       completion.stopped = !config_.ignore_stop && is_stop(draws[i].token);
       if (sink_ && !sink_(first_ + at / group, at % group, draws[i].token)) going_on_ = false;
       if (completion.stopped) continue;

@@ -32,7 +32,8 @@ struct Completion {
   std::vector<std::int32_t> ids;  // the stop token included
   std::vector<float> logprobs;
   std::vector<float> sampling_logprobs;
-  bool stopped = false;  // ended by a stop token, not by the length limit
+  std::vector<float> policy_logprobs;  // all three as in Draw
+  bool stopped = false;                // ended by a stop token, not by the length limit
 };
 
 // Called after every token of every sequence; return false to stop generating altogether.

@@ -88,12 +88,14 @@ Draw draw_row(const SamplingConfig& config, Scratch& scratch, const kernels::Row
   if (config.temperature == 0.0) {
     draw.token = best_token;
     draw.logprob = at(draw.token) - stats.log_sum_exp;
+    draw.policy_logprob = draw.logprob;
     return draw;
   }
   scratch.weights.resize(scratch.row.size());
   double sum = kernels::kernels().exp_shifted(
       scratch.row.data(), *best, static_cast<float>(1.0 / config.temperature),
       scratch.weights.data(), static_cast<std::int64_t>(scratch.row.size()));
+  const double unfiltered = sum;
   const double uniform = Random(seed).uniform();
   if (config.top_k > 0 || config.top_p < 1.0) {
     sum = filter(config, scratch, sum);
@@ -102,8 +104,9 @@ Draw draw_row(const SamplingConfig& config, Scratch& scratch, const kernels::Row
     draw.token = pick_anywhere(scratch.weights, uniform * sum, best_token);
   }
   draw.logprob = at(draw.token) - stats.log_sum_exp;
-  draw.sampling_logprob =
-      static_cast<float>(std::log(scratch.weights[static_cast<std::size_t>(draw.token)] / sum));
+  const double weight = scratch.weights[static_cast<std::size_t>(draw.token)];
+  draw.sampling_logprob = static_cast<float>(std::log(weight / sum));
+  draw.policy_logprob = static_cast<float>(std::log(weight / unfiltered));
   return draw;
 }
 
@@ -137,7 +140,8 @@ std::vector<Draw> sample_rows(const at::Tensor& logits, const SamplingConfig& co
       }
       const auto i = static_cast<std::size_t>(row);
       if (config.temperature == 0.0 && banned.empty()) {
-        draws[i] = {stats.argmax, values[stats.argmax] - stats.log_sum_exp, 0.0f};
+        const float logprob = values[stats.argmax] - stats.log_sum_exp;
+        draws[i] = {stats.argmax, logprob, 0.0f, logprob};
         continue;
       }
       scratch.row.assign(values, values + vocabulary);

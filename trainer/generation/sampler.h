@@ -26,6 +26,7 @@ struct Draw {
   std::int32_t token = 0;
   float logprob = 0.0f;           // under the untempered, unfiltered distribution
   float sampling_logprob = 0.0f;  // under the distribution that was sampled; 0 when greedy
+  float policy_logprob = 0.0f;    // under softmax(logits / temperature); logprob when greedy
 };
 
 // logits [rows, vocabulary] float32 or bfloat16 on the CPU; seeds [rows], one per draw.

@@ -127,12 +127,14 @@ at::Tensor Decoder::hidden(const PackedTokens& batch, const ForwardOptions& opti
 }
 
 TokenScores Decoder::scores(const at::Tensor& hidden, const at::Tensor& targets,
-                            const ScoreOptions& wanted, bool use_adapter) const {
+                            const ScoreOptions& wanted, bool use_adapter,
+                            double temperature) const {
   const Linear& out = output_head();
   const bool as_trained = use_adapter || !out.base.defined();
-  return operations(math_).token_logprobs(hidden, out.matrix(use_adapter),
-                                          as_trained ? out.weight : at::Tensor(), targets, wanted,
-                                          config_.logit_softcap);
+  // cap tanh(logits / cap) / t = (cap / t) tanh((logits / t) / (cap / t))
+  return operations(math_).token_logprobs(
+      temperature == 1.0 ? hidden : hidden / temperature, out.matrix(use_adapter),
+      as_trained ? out.weight : at::Tensor(), targets, wanted, config_.logit_softcap / temperature);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, bool use_adapter) const {

@@ -70,9 +70,11 @@ class Decoder {
   // across the boundary of its rope.
   at::Tensor hidden(const PackedTokens& batch, const ForwardOptions& options) const;
 
-  // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden].
+  // Log-probabilities of `targets` [rows] int32 given hidden states [rows, hidden], under
+  // softmax(logits / temperature).
   TokenScores scores(const at::Tensor& hidden, const at::Tensor& targets,
-                     const ScoreOptions& wanted = {}, bool use_adapter = true) const;
+                     const ScoreOptions& wanted = {}, bool use_adapter = true,
+                     double temperature = 1.0) const;
 
   // Runs prompts through the model and fills the prompt part of the cache; gradients off.
   // Returns the normed hidden state of the last token of each prompt [prompts, hidden].

@@ -92,8 +92,10 @@ std::string module_names(Decoder& decoder) {
 }
 
 // Throws E when a target names no module.
+// `each`: every target must match, else one of them: PEFT lists targets of several architectures.
 template <class E>
-void mark_targets(Decoder& decoder, const LoraConfig& config, const std::string& where) {
+void mark_targets(Decoder& decoder, const LoraConfig& config, const std::string& where, bool each) {
+  std::vector<std::string> unmatched;
   for (const std::string& target : config.target_modules) {
     bool found = false;
     for (Linear* linear : adaptable(decoder)) {
@@ -104,12 +106,13 @@ void mark_targets(Decoder& decoder, const LoraConfig& config, const std::string&
         found = true;
       }
     }
-    if (!found) {
-      throw E(
-          fmt::format("{}target_modules: got '{}', want all-linear, names among {}, or a "
-                      "regular expression that matches some",
-                      where, target, module_names(decoder)));
-    }
+    if (!found) unmatched.push_back(target);
+  }
+  if (!unmatched.empty() && (each || unmatched.size() == config.target_modules.size())) {
+    throw E(
+        fmt::format("{}target_modules: got '{}', want all-linear, names among {}, or a "
+                    "regular expression that matches some",
+                    where, unmatched[0], module_names(decoder)));
   }
   for (Linear* linear : adaptable(decoder)) allocate(*linear, config, decoder.device());
 }
@@ -187,7 +190,7 @@ std::vector<std::string> adapted_modules(Decoder& decoder) {
 
 void attach_lora(Decoder& decoder, const LoraConfig& config, std::uint64_t seed, bool trained) {
   at::NoGradGuard no_grad;
-  mark_targets<ConfigError>(decoder, config, "lora.");
+  mark_targets<ConfigError>(decoder, config, "lora.", true);
   for_each_adapter(
       decoder, &Adapter::a, &Adapter::b,
       [&](Linear& linear, const LinearPart& part, at::Tensor a, const at::Tensor&) {
@@ -208,7 +211,7 @@ LoraConfig load_adapter(Decoder& decoder, const std::string& folder, bool traine
     throw DataError(fmt::format("{}: got no adapter_config.json, want a PEFT folder", folder));
   }
   const LoraConfig config = read_adapter_config(config_path);
-  mark_targets<DataError>(decoder, config, config_path + ": ");
+  mark_targets<DataError>(decoder, config, config_path + ": ", false);
   replace_modules<DataError>(decoder, config, config_path + ": ", trained);
   const std::string path = folder + "/adapter_model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);

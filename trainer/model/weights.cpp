@@ -114,9 +114,25 @@ void check_fits(const at::Tensor& tensor, at::IntArrayRef shape, const std::stri
   }
 }
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
+// The folder has both tensors, and they are not the same.
+bool has_own_head(const SafetensorsFolder& folder) {
+  if (!folder.contains(kEmbedding) || !folder.contains(kHead)) return false;
+  const at::Tensor embedding = folder.tensor(kEmbedding), head = folder.tensor(kHead);
+  return embedding.scalar_type() != head.scalar_type() || !embedding.equal(head);
+}
+
+// Where the tensor of a slot stands: a tied matrix under either name.
+std::string name_in(const SafetensorsFolder& folder, const WeightSlot& slot,
+                    const ModelConfig& config) {
+  const bool other = config.tie_word_embeddings && slot.name == kEmbedding;
+  return other && !folder.contains(kEmbedding) && folder.contains(kHead) ? kHead : slot.name;
+}
+
 bool may_be_ignored(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") ||
-         (config.tie_word_embeddings && name == "lm_head.weight");
+  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == kHead);
 }
 
 at::Tensor view_of(const WeightSlot& slot) {
@@ -188,6 +204,15 @@ void copy_tensor(at::Tensor place, const at::Tensor& tensor, const std::string& 
   }
 }
 
+ModelConfig read_model_config(const std::string& folder) {
+  ModelConfig config = ModelConfig::load(folder);
+  if (config.tie_word_embeddings && has_own_head(SafetensorsFolder::open(folder))) {
+    config.tie_word_embeddings = false;
+    config.raw["tie_word_embeddings"] = false;
+  }
+  return config;
+}
+
 void load_weights(Decoder& decoder, const std::string& folder, WeightUse use) {
   at::NoGradGuard no_grad;
   const SafetensorsFolder file = SafetensorsFolder::open(folder);
@@ -201,15 +226,22 @@ void load_weights(Decoder& decoder, const std::string& folder, WeightUse use) {
     throw DataError(fmt::format("{}: got a foreign tensor '{}', want only tensors of {}", folder,
                                 name, decoder.config().architecture));
   }
+  if (decoder.config().tie_word_embeddings && has_own_head(file)) {
+    throw DataError(
+        fmt::format("{}: {}: got other values than {}, want the same or a config whose "
+                    "embeddings are not tied",
+                    folder, kHead, kEmbedding));
+  }
   Storage storage(decoder, use);
   for (const WeightSlot& slot : slots) {
-    if (!file.contains(slot.name)) {
+    const std::string name = name_in(file, slot, decoder.config());
+    if (!file.contains(name)) {
       throw DataError(fmt::format("{}: got no tensor '{}', want one of shape {}", folder, slot.name,
                                   shape_text(slot.shape)));
     }
-    const at::Tensor tensor = file.tensor(slot.name);
-    check_fits(tensor, slot.shape, folder, slot.name);  // before there is memory for it
-    copy_tensor(storage.target(slot), tensor, folder, slot.name);
+    const at::Tensor tensor = file.tensor(name);
+    check_fits(tensor, slot.shape, folder, name);  // before there is memory for it
+    copy_tensor(storage.target(slot), tensor, folder, name);
   }
   storage.finish(slots);
 }

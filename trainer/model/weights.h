@@ -30,8 +30,14 @@ std::vector<WeightSlot> weight_slots(Decoder& decoder);
 void copy_tensor(at::Tensor place, const at::Tensor& tensor, const std::string& file,
                  const std::string& name);
 
+// The config of a folder as its weights have it: embeddings that config.json calls tied are not
+// when the folder has another `lm_head.weight` beside them (as transformers does it); `raw` says so
+// too. Throws DataError.
+ModelConfig read_model_config(const std::string& folder);
+
 // Fills a fresh decoder from a folder's safetensors. Throws DataError naming file and tensor:
-// missing and foreign tensors, and those that `copy_tensor` refuses.
+// missing and foreign tensors, a head that differs from the embeddings it is tied to, and what
+// `copy_tensor` refuses.
 void load_weights(Decoder& decoder, const std::string& folder, WeightUse use);
 
 // Normal(0, initializer_range), norms that multiply by 1, biases 0; every tensor has its own random

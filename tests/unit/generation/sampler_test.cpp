@@ -146,8 +146,10 @@ TEST_P(SampleRows, SupportsAndLogprobsAreThoseOfTransformers) {
 TEST_P(SampleRows, LogprobIsUntemperedAndUnfiltered) {
   const at::Tensor row = at::linspace(-1, 2, 9).unsqueeze(0);
   const at::Tensor plain = at::log_softmax(row[0].to(at::kDouble), -1);
+  const at::Tensor tempered = at::log_softmax(row[0].to(at::kDouble) / 0.5, -1);
   for (const Draw& draw : draws_of(row, {.temperature = 0.5, .top_p = 0.9, .top_k = 4}, 50)) {
     EXPECT_NEAR(draw.logprob, plain[draw.token].item<double>(), 1e-6);
+    EXPECT_NEAR(draw.policy_logprob, tempered[draw.token].item<double>(), 1e-6);
   }
   const double mass = plain.slice(0, 5).exp().sum().item<double>();
   for (const Draw& draw : draws_of(row, {.top_k = 4}, 50)) {
@@ -214,6 +216,7 @@ TEST(SampleRowsWithAten, DrawsWhatTheKernelsDraw) {
       EXPECT_EQ(got[i].token, want[i].token) << i;
       EXPECT_NEAR(got[i].logprob, want[i].logprob, 2e-6);
       EXPECT_NEAR(got[i].sampling_logprob, want[i].sampling_logprob, 2e-6);
+      EXPECT_NEAR(got[i].policy_logprob, want[i].policy_logprob, 2e-6);
     }
   }
 }

@@ -33,9 +33,12 @@ TEST(PreferenceLoss, SigmoidOfTheMargin) {
   EXPECT_TRUE(at::allclose(in.rejected.grad(), doubles({-first, -second})));
 }
 
-TEST(PreferenceLoss, SmoothingBelievesTheOtherWayRoundALittle) {
-  const at::Tensor loss = preference_loss(two_pairs(), {.beta = 0.5, .label_smoothing = 0.1});
-  EXPECT_NEAR(loss[0].item<double>(), -0.9 * log_sigmoid(1.5) - 0.1 * log_sigmoid(-1.5), 1e-12);
+// arXiv:2403.00409, eq. 13.
+TEST(PreferenceLoss, RobustTakesOutTheBiasOfWrongPairs) {
+  const at::Tensor loss = preference_loss(
+      two_pairs(), {.beta = 0.5, .loss_type = PreferenceLossType::kRobust, .label_smoothing = 0.1});
+  EXPECT_NEAR(loss[0].item<double>(), (-0.9 * log_sigmoid(1.5) + 0.1 * log_sigmoid(-1.5)) / 0.8,
+              1e-12);
 }
 
 TEST(PreferenceLoss, IpoIsASquaredDistancePerToken) {

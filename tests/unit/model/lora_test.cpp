@@ -327,6 +327,7 @@ TEST(Lora, DamagedConfigIsRefusedNotCrashedOn) {
   expect_part(saved.refusal("target_modules", {"q_proj", "[*"}), "'[*'");
   expect_part(saved.refusal("target_modules", {1, 2}), "target_modules");
   expect_part(saved.refusal("target_modules", {"x_proj"}), "'x_proj'");
+  EXPECT_EQ(saved.refusal("target_modules", {"q_proj", "down_proj", "x_proj"}), "no error");
   expect_part(saved.refusal(std::string("{")), "broken JSON");
   expect_part(saved.refusal(std::string("[]")), "adapter_config.json");
 }

@@ -126,14 +126,38 @@ TEST(Weights, ForeignTensorIsNamed) {
   EXPECT_EQ(refusal(tensors), "no error");
 }
 
-TEST(Weights, HeadBesideTiedEmbeddingsIsIgnored) {
+TEST(Weights, AHeadBesideTiedEmbeddings) {
   Json tied = tiny_config();
   tied["tie_word_embeddings"] = true;
   NamedTensors tensors = export_weights(tiny_model(WeightUse::kFrozen, at::kFloat, tied));
   EXPECT_EQ(std::count_if(tensors.begin(), tensors.end(),
                           [](const NamedTensor& item) { return item.name == "lm_head.weight"; }),
             0);
-  tensors.push_back({"lm_head.weight", at::ones({61, 24})});
+  const std::size_t embedding = place_of(tensors, "model.embed_tokens.weight");
+  tensors.push_back({"lm_head.weight", tensors[embedding].tensor.clone()});
+  const TempFolder folder;
+  folder.write("config.json", tied.dump());
+  const auto is_tied = [&] {
+    write_safetensors(folder.file("model.safetensors"), tensors);
+    const ModelConfig config = read_model_config(folder.path());
+    EXPECT_EQ(config.raw.at("tie_word_embeddings"), config.tie_word_embeddings);
+    Decoder decoder(config, at::kFloat, at::kCPU);
+    load_weights(decoder, folder.path(), WeightUse::kFrozen);
+    EXPECT_TRUE(at::equal(decoder.logits(at::eye(24)).t(), tensors.back().tensor));
+    return config.tie_word_embeddings;
+  };
+  EXPECT_TRUE(is_tied());
+  EXPECT_EQ(refusal(tensors, tied), "no error");
+  tensors.back().tensor = at::rand({61, 24});
+  EXPECT_FALSE(is_tied());
+  expect_part(refusal(tensors, tied), "lm_head.weight: got other values");
+}
+
+TEST(Weights, ATiedMatrixMayStandUnderTheNameOfTheHead) {
+  Json tied = tiny_config();
+  tied["tie_word_embeddings"] = true;
+  NamedTensors tensors = export_weights(tiny_model(WeightUse::kFrozen, at::kFloat, tied));
+  tensors[place_of(tensors, "model.embed_tokens.weight")].name = "lm_head.weight";
   EXPECT_EQ(refusal(tensors, tied), "no error");
 }
 

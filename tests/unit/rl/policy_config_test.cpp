@@ -99,7 +99,9 @@ TEST(PolicyConfigKeys, ContradictionsAreRefusedWithTheirPlace) {
 TEST(PreferenceConfigKeys, ContradictionsAreRefused) {
   EXPECT_THAT(refusal<DpoConfig>("loss_type: ipo\nlabel_smoothing: 0.1"),
               HasSubstr("label_smoothing: got smoothing with another loss_type"));
-  EXPECT_THAT(refusal<DpoConfig>("label_smoothing: 0.5"), HasSubstr("want less"));
+  EXPECT_THAT(refusal<DpoConfig>("label_smoothing: 0.1"), HasSubstr("want loss_type: robust"));
+  EXPECT_THAT(refusal<DpoConfig>("loss_type: robust\nlabel_smoothing: 0.5"),
+              HasSubstr("want less"));
   EXPECT_THAT(refusal<DpoConfig>("beta: 0"), HasSubstr("beta: got 0"));
 }
 

@@ -40,7 +40,7 @@ TEST(RolloutMetrics, ByHand) {
       {"completions/max_terminated_length", 6},
       {"completions/clipped_ratio", 2.0 / 6.0},
       {"reward", 17.0 / 5.0},
-      {"reward_std", std::sqrt(7.0) / 2.0},  // (1, 2, 6) has variance 7, (4, 4) has none
+      {"reward_std", std::sqrt(3.8)},  // of 1, 2, 6, 4 and 4
       {"frac_reward_zero_std", 0.5},
       {"rewards/a/mean", 1.0},
       {"rewards/a/std", std::sqrt(0.5)},

@@ -110,11 +110,6 @@ void read_qwen3(const JsonReader& config, ModelConfig& out) {
 
 void read_phi3(const JsonReader& config, ModelConfig& out) {
   read_silu(config);
-  for (const char* key : {"resid_pdrop", "embd_pdrop"}) {
-    if (config.number_or(key, 0.0) != 0.0) {
-      config.fail(key, config.json().at(key).dump(), "0; limbic has no dropout in the base");
-    }
-  }
   out.fused_projections = true;
   window_everywhere(config, 0, out);
 }
@@ -123,7 +118,8 @@ void read_phi3(const JsonReader& config, ModelConfig& out) {
 void read_gemma_basics(const JsonReader& config, const char* key, ModelConfig& out) {
   const std::string activation = config.text_or(key, "gelu_pytorch_tanh");
   // Gemma 1 files say "gelu" and mean the approximation.
-  if (activation != "gelu_pytorch_tanh" && activation != "gelu") {
+  const bool old = out.architecture == "GemmaForCausalLM" && activation == "gelu";
+  if (activation != "gelu_pytorch_tanh" && !old) {
     config.fail(key, "'" + activation + "'", "gelu_pytorch_tanh");
   }
   if (config.flag_or("use_bidirectional_attention", false)) {
@@ -189,6 +185,14 @@ const Family& family_of(const JsonReader& config, const std::string& architectur
   config.fail("architectures", "'" + architecture + "'", "one of " + known);
 }
 
+void no_dropout(const JsonReader& config) {
+  for (const char* key : {"attention_dropout", "resid_pdrop", "embd_pdrop"}) {
+    if (config.number_or(key, 0.0) != 0.0) {
+      config.fail(key, config.json().at(key).dump(), "0; limbic has no dropout in the base");
+    }
+  }
+}
+
 void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig& out) {
   out.hidden_size = config.size("hidden_size");
   out.intermediate_size = config.size("intermediate_size");
@@ -221,19 +225,43 @@ void read_sizes(const JsonReader& config, const Defaults& defaults, ModelConfig&
       config.size_or("max_position_embeddings", defaults.positions, kMaxAngles / out.head_dim);
 }
 
+constexpr const char* kOldRope = "rope_scaling";  // transformers 4
+constexpr const char* kNewRope = "rope_parameters";
+
+bool has_old_rope(const JsonReader& config) {
+  return config.has(kOldRope) && !config.json().at(kOldRope).empty();
+}
+std::string rope_place(const JsonReader& config) {
+  if (has_old_rope(config)) return config.where() + ": " + kOldRope;
+  return config.has(kNewRope) ? config.where() + ": " + kNewRope : config.where();
+}
+
+// Where a file has both spellings, transformers takes the old one, which a user has added; a Gemma
+// 3 takes it into the rope of its full layers.
+Json rope_section(const JsonReader& config, bool gemma3) {
+  const Json old = has_old_rope(config) ? config.section(kOldRope).json() : Json::object();
+  if (!config.has(kNewRope)) return old;
+  Json section = config.section(kNewRope).json();
+  if (old.empty()) return section;
+  if (!gemma3 || !section.contains(kFull)) return old;
+  section[kFull].update(old);
+  return section;
+}
+
 // One rope for all layers, or one for each of the two layer types: in an object per type (v5), or
 // as Gemma 3 wrote it in v4, where the layers with a window have a plain rope of their own base.
 void read_ropes(const JsonReader& config, ModelConfig& out) {
   const Json nothing = Json::object();
   const JsonReader empty(nothing, config.where());
   const bool gemma3 = out.architecture == "Gemma3ForCausalLM";
+  const bool phi3 = out.architecture == "Phi3ForCausalLM";
   const double theta = config.positive_or("rope_theta", gemma3 ? 1e6 : 1e4);
   const double local = gemma3 ? config.positive_or("rope_local_base_freq", 1e4) : theta;
   const auto read = [&](const JsonReader& section, double base) {
-    return read_rope(config, section, base, out.head_dim, out.max_position_embeddings);
+    return read_rope(config, section, base, out.head_dim, out.max_position_embeddings, phi3);
   };
-  const char* key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const JsonReader section = config.has(key) ? config.section(key) : empty;
+  const Json merged = rope_section(config, gemma3);
+  const JsonReader section(merged, rope_place(config));
   const bool per_type = section.has(kFull) || section.has(kSliding);
   if (!per_type && !gemma3) {
     out.ropes = {read(section, theta)};
@@ -259,6 +287,7 @@ void read_ropes(const JsonReader& config, ModelConfig& out) {
 
 void read_family(const JsonReader& config, ModelConfig& out) {
   const Family& family = family_of(config, out.architecture);
+  no_dropout(config);
   read_sizes(config, family.defaults, out);
   family.read(config, out);
   read_ropes(config, out);

@@ -67,8 +67,9 @@ void read_longrope(const JsonReader& section, double stretch, std::size_t count,
   rope.attention_factor = section.positive_or("attention_factor", inferred);
 }
 
-// Share of the original frequency that dimension pair `i` keeps under yarn; 0 = fully stretched.
-double yarn_share(const RopeConfig& rope, std::int64_t dimensions, std::int64_t i) {
+// Share of its frequency [pairs] float32 that each pair of dimensions keeps under yarn; 0 = fully
+// stretched.
+at::Tensor yarn_shares(const RopeConfig& rope, std::int64_t dimensions) {
   const auto width = static_cast<double>(dimensions);
   const auto dimension_of = [&](double rotations) {
     return width * std::log(rope.original_positions / (rotations * 2.0 * std::numbers::pi)) /
@@ -83,16 +84,42 @@ double yarn_share(const RopeConfig& rope, std::int64_t dimensions, std::int64_t 
   low = std::max(low, 0.0);
   high = std::min(high, width - 1.0);
   if (low == high) high += 0.001;
-  return 1.0 - std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+  return 1.0 - ((at::arange(dimensions / 2, at::kFloat) - low) / (high - low)).clamp(0.0, 1.0);
 }
 
-double llama3_frequency(const RopeConfig& rope, double frequency) {
-  const double length = 2.0 * std::numbers::pi / frequency;
-  if (length > rope.original_positions / rope.low_freq_factor) return frequency / rope.factor;
-  if (length < rope.original_positions / rope.high_freq_factor) return frequency;
-  const double smooth = (rope.original_positions / length - rope.low_freq_factor) /
-                        (rope.high_freq_factor - rope.low_freq_factor);
-  return (1.0 - smooth) * frequency / rope.factor + smooth * frequency;
+at::Tensor llama3_frequencies(const RopeConfig& rope, const at::Tensor& frequencies) {
+  const double longest = rope.original_positions / rope.low_freq_factor;
+  const double shortest = rope.original_positions / rope.high_freq_factor;
+  const at::Tensor lengths = 2.0 * std::numbers::pi / frequencies;
+  const at::Tensor slow = at::where(lengths > longest, frequencies / rope.factor, frequencies);
+  const at::Tensor share = (rope.original_positions / lengths - rope.low_freq_factor) /
+                           (rope.high_freq_factor - rope.low_freq_factor);
+  const at::Tensor between = (1.0 - share) * slow / rope.factor + share * slow;
+  return at::where((lengths >= shortest).logical_and(lengths <= longest), between, slow);
+}
+
+at::Tensor frequencies_of(const RopeConfig& rope, std::int64_t dimensions, bool longer) {
+  using Kind = RopeConfig::Kind;
+  const at::Tensor powers =
+      at::pow(rope.theta, at::arange(0, dimensions, 2, at::kFloat) / dimensions);
+  switch (rope.kind) {
+    case Kind::kDefault:
+    case Kind::kDynamic:
+      return 1.0 / powers;
+    case Kind::kLinear:
+      return 1.0 / powers / rope.factor;
+    case Kind::kYarn: {
+      const at::Tensor shares = yarn_shares(rope, dimensions);
+      return 1.0 / (rope.factor * powers) * (1.0 - shares) + 1.0 / powers * shares;
+    }
+    case Kind::kLongrope: {
+      const std::vector<double>& factors = longer ? rope.long_factors : rope.short_factors;
+      return 1.0 / (at::tensor(factors, at::kFloat) * powers);
+    }
+    case Kind::kLlama3:
+      return llama3_frequencies(rope, 1.0 / powers);
+  }
+  return {};
 }
 
 // Extreme bases and factors make angles that no float32 holds.
@@ -118,45 +145,24 @@ std::int64_t rotated_dimensions(const RopeConfig& rope, std::int64_t head_dim) {
 }
 
 std::vector<double> rope_frequencies(const RopeConfig& rope, std::int64_t head_dim, bool longer) {
-  using Kind = RopeConfig::Kind;
-  const std::int64_t dimensions = rotated_dimensions(rope, head_dim);
-  const std::vector<double>& factors = longer ? rope.long_factors : rope.short_factors;
-  std::vector<double> frequencies;
-  for (std::int64_t i = 0; i < dimensions / 2; ++i) {
-    const double frequency =
-        std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(dimensions));
-    switch (rope.kind) {
-      case Kind::kDefault:
-      case Kind::kDynamic:
-        frequencies.push_back(frequency);
-        break;
-      case Kind::kLinear:
-        frequencies.push_back(frequency / rope.factor);
-        break;
-      case Kind::kYarn: {
-        const double share = yarn_share(rope, dimensions, i);
-        frequencies.push_back(frequency * (share + (1.0 - share) / rope.factor));
-        break;
-      }
-      case Kind::kLongrope:
-        frequencies.push_back(frequency / factors[static_cast<std::size_t>(i)]);
-        break;
-      case Kind::kLlama3:
-        frequencies.push_back(llama3_frequency(rope, frequency));
-        break;
-    }
-  }
-  return frequencies;
+  const at::Tensor values =
+      frequencies_of(rope, rotated_dimensions(rope, head_dim), longer).to(at::kDouble);
+  return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
 }
 
 RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double theta,
-                     std::int64_t head_dim, std::int64_t max_positions) {
+                     std::int64_t head_dim, std::int64_t max_positions, bool partial) {
   using Kind = RopeConfig::Kind;
   RopeConfig rope;
   rope.kind = kind_of(section);
   rope.theta = section.positive_or("rope_theta", theta);
   const JsonReader& owner = section.has("partial_rotary_factor") ? section : config;
-  rope.partial = owner.positive_or("partial_rotary_factor", 1.0);
+  const double share = owner.positive_or("partial_rotary_factor", 1.0);
+  if (!partial && share != 1.0 && rope.kind != Kind::kDefault) {
+    owner.fail("partial_rotary_factor", fmt::format("{}", share),
+               "1 with a scaled rope; only a Phi-3 turns a share of its heads");
+  }
+  if (partial) rope.partial = share;
   const std::int64_t dimensions =
       rope.partial <= 1.0 ? rotated_dimensions(rope, head_dim) : head_dim + 1;
   if (dimensions < 2 || dimensions % 2 != 0 || dimensions > head_dim) {
@@ -183,7 +189,7 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
 
 RopeTable::RopeTable(const RopeConfig& rope, std::int64_t head_dim, std::int64_t max_positions,
                      at::Device device) {
-  // Angles are float32 products of float32 factors, as transformers computes them.
+  // Angles are float32 products of float32 factors.
   const auto angles = [&](std::int64_t positions, bool longer) {
     const at::Tensor inverse =
         at::tensor(rope_frequencies(rope, head_dim, longer), at::kDouble).to(at::kFloat);

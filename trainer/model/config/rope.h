@@ -35,15 +35,18 @@ struct RopeConfig {
 // Which dimensions of a head are rotated: the first so many, an even number.
 std::int64_t rotated_dimensions(const RopeConfig& rope, std::int64_t head_dim);
 
-// Inverse frequencies [rotated / 2], float64 arithmetic. `longer`: of a sequence that is longer
+// Inverse frequencies [rotated / 2], which are float32 and computed as transformers does: at a far
+// position one unit in the last place is a visible angle. `longer`: of a sequence that is longer
 // than longrope's original positions.
 std::vector<double> rope_frequencies(const RopeConfig& rope, std::int64_t head_dim,
                                      bool longer = false);
 
 // Reads one object of rope_parameters or rope_scaling. `config` is the whole file, `theta` what
-// holds when neither names one. Throws DataError: an unknown type (named), missing numbers.
+// holds when neither names one, `partial` whether the family turns but a share of a head when it is
+// told to (others pass over it, as transformers does). Throws DataError: an unknown type (named),
+// missing numbers.
 RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double theta,
-                     std::int64_t head_dim, std::int64_t max_positions);
+                     std::int64_t head_dim, std::int64_t max_positions, bool partial);
 
 // Cosines and sines by position. With longrope a second set of rows, for sequences of more than
 // `short_limit` tokens, begins at row `short_limit`.

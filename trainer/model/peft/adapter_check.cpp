@@ -182,6 +182,11 @@ class AdapterCheck {
       }
     }
     if (targets.empty()) find(Weight::kRefused, "target_modules names nothing");
+    const auto matches = [&](const std::string& target) {
+      return std::ranges::any_of(modules_,
+                                 [&](const auto& item) { return is_target(item.first, target); });
+    };
+    const bool some = std::ranges::any_of(targets, matches);
     for (const std::string& target : targets) {
       std::int64_t named = 0, absent = 0;
       for (const auto& [module, shape] : modules_) {
@@ -191,8 +196,8 @@ class AdapterCheck {
         if (!pairs_.contains(module)) ++absent;
       }
       if (named == 0) {
-        find(Weight::kSilent, "target_modules: '{}' is no module of {}", target,
-             model_.architecture);
+        find(some ? Weight::kNote : Weight::kSilent, "target_modules: '{}' is no module of {}",
+             target, model_.architecture);
       } else if (absent > 0) {
         find(Weight::kSilent,
              "target_modules: '{}' names {} modules, {} of them have no tensors; they stay the "
