@@ -38,7 +38,7 @@ std::vector<std::uint8_t> mask_of(const std::vector<Span>& tokens, const std::ve
 // How many of the spans belong to messages in front of the assistant's last one.
 std::size_t earlier_spans(const ChatTemplate& chat_template, const Json& messages,
                           const Json& variables, std::size_t spans) {
-  if (!chat_template.has_generation_blocks()) return spans > 0 ? spans - 1 : 0;
+  if (!chat_template.has_generation_blocks(variables)) return spans > 0 ? spans - 1 : 0;
   std::size_t last = messages.size();
   while (last > 0 && messages[last - 1].value("role", Json()) != "assistant") --last;
   if (last < 2) return 0;
@@ -55,7 +55,7 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
   Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
   const Tokenizer::Encoded encoded = tokenizer.encode_with_offsets(rendered.text);
   std::vector<Span> spans =
-      chat_template.has_generation_blocks()
+      chat_template.has_generation_blocks(variables)
           ? std::move(rendered.generation_spans)
           : find_assistant_turns(chat_template, messages, add_generation_prompt, variables,
                                  rendered.text, special_spans(tokenizer, encoded));
@@ -68,6 +68,13 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
   chat.ids = encoded.ids;
   chat.text = std::move(rendered.text);
   return chat;
+}
+
+EncodedChat encode_unmasked(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                            const Json& messages, bool add_generation_prompt,
+                            const Json& variables) {
+  Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
+  return {.text = rendered.text, .ids = tokenizer.encode(rendered.text), .assistant_mask = {}};
 }
 
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,

@@ -32,10 +32,15 @@ enum class Turns { kAll, kLast };  // of the assistant
 
 // The whole text is encoded once; spans become masks by the tokens' byte offsets. kLast: the mask
 // covers the assistant's last message alone; of generation blocks, those that the template does not
-// write for the messages in front of it.
+// write for the messages in front of it. Throws NoTurnError when no rule fits.
 EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                         const Json& messages, bool add_generation_prompt, const Json& variables,
                         Turns turns = Turns::kAll);
+
+// The same without a mask.
+EncodedChat encode_unmasked(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                            const Json& messages, bool add_generation_prompt,
+                            const Json& variables);
 
 // Ids only (no mask is made), for prompts.
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,

@@ -28,18 +28,21 @@ Json special_tokens(const Json& config) {
   return tokens;
 }
 
-// The template in tokenizer_config.json; empty when there is none.
-std::string configured_template(const Json& config, const std::string& file) {
+// The template of a name in tokenizer_config.json; empty when there is none. A text is the default.
+std::string configured_template(const Json& config, const std::string& file,
+                                const std::string& name) {
+  const bool is_default = name == "default";
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) return {};
-  if (found->is_string()) return found->get<std::string>();
+  if (found->is_string()) return is_default ? found->get<std::string>() : "";
   if (found->is_array()) {
     for (const Json& named : *found) {
-      if (named.is_object() && named.value("name", Json()) == "default" &&
-          named.contains("template") && named["template"].is_string()) {
+      if (named.is_object() && named.value("name", Json()) == name && named.contains("template") &&
+          named["template"].is_string()) {
         return named["template"].get<std::string>();
       }
     }
+    if (!is_default) return {};
   }
   throw DataError(
       fmt::format("{}: chat_template: got {}, want a string or a list with a template "
@@ -67,8 +70,15 @@ Json with_reasoning_names(const Json& message) {
 struct ChatTemplate::Impl {
   std::string name;
   jinja::ParsedTemplate parsed;
+  std::unique_ptr<Impl> tool_use;  // what renders instead when there are tools; may be null
   jinja::Variables globals;
   bool empty = true;
+
+  const Impl& chosen(const Json& variables) const {
+    const bool tools =
+        variables.is_object() && variables.contains("tools") && !variables.at("tools").is_null();
+    return tools && tool_use ? *tool_use : *this;
+  }
 
   void add(jinja::Variables& to, const Json& variables) const {
     if (variables.is_null()) return;
@@ -99,10 +109,20 @@ ChatTemplate ChatTemplate::load(const std::string& folder, const std::string& ov
   const Json config = is_named(file) ? read_json_object(file) : Json::object();
   const Json tokens = special_tokens(config);
   if (!override_file.empty()) return parse(read_file(override_file), override_file, tokens);
+  const auto with_tools = [&](ChatTemplate found) {
+    const std::string named = (path / "additional_chat_templates/tool_use.jinja").string();
+    const std::string source = configured_template(config, file, "tool_use");
+    if (is_named(named)) {
+      found.impl_->tool_use = parse(read_regular_file(named), named, tokens).impl_;
+    } else if (!source.empty()) {
+      found.impl_->tool_use = parse(source, file + ": chat_template: tool_use", tokens).impl_;
+    }
+    return found;
+  };
   const std::string own = (path / "chat_template.jinja").string();
-  if (is_named(own)) return parse(read_regular_file(own), own, tokens);
-  const std::string source = configured_template(config, file);
-  if (!source.empty()) return parse(source, file + ": chat_template", tokens);
+  if (is_named(own)) return with_tools(parse(read_regular_file(own), own, tokens));
+  const std::string source = configured_template(config, file, "default");
+  if (!source.empty()) return with_tools(parse(source, file + ": chat_template", tokens));
   auto impl = std::make_unique<Impl>();
   impl->name = folder;
   return ChatTemplate(std::move(impl));
@@ -123,7 +143,9 @@ ChatTemplate ChatTemplate::parse(const std::string& source, const std::string& n
 }
 
 bool ChatTemplate::empty() const { return impl_->empty; }
-bool ChatTemplate::has_generation_blocks() const { return impl_->parsed.has_generation; }
+bool ChatTemplate::has_generation_blocks(const Json& variables) const {
+  return impl_->chosen(variables).parsed.has_generation;
+}
 const std::string& ChatTemplate::name() const { return impl_->name; }
 
 Rendered ChatTemplate::render(const Json& messages, bool add_generation_prompt,
@@ -134,20 +156,21 @@ Rendered ChatTemplate::render(const Json& messages, bool add_generation_prompt,
                     "`chat_template` in tokenizer_config.json",
                     impl_->name));
   }
-  jinja::Variables all = impl_->globals;
+  const Impl& own = impl_->chosen(variables);
+  jinja::Variables all = own.globals;
   // transformers gives these two always, as none.
   all.try_emplace("tools");
   all.try_emplace("documents");
-  impl_->add(all, variables);
+  own.add(all, variables);
   Json named = Json::array();
   for (const Json& message : messages) named.push_back(with_reasoning_names(message));
-  all["messages"] = impl_->convert("messages", named);
+  all["messages"] = own.convert("messages", named);
   all["add_generation_prompt"] = jinja::Value(add_generation_prompt);
   try {
-    jinja::Output output = jinja::evaluate(impl_->parsed, all);
+    jinja::Output output = jinja::evaluate(own.parsed, all);
     return {std::move(output.text), std::move(output.generation_spans)};
   } catch (const jinja::RenderError& error) {
-    throw DataError(fmt::format("{}:{}: {}", impl_->name, error.line, error.message));
+    throw DataError(fmt::format("{}:{}: {}", own.name, error.line, error.message));
   }
 }
 

@@ -26,6 +26,8 @@ class ChatTemplate {
  public:
   // `override_file` (may be empty), else chat_template.jinja of the folder, else `chat_template` of
   // tokenizer_config.json (a string, or a list of named templates of which "default" is taken).
+  // The template named "tool_use" there, or additional_chat_templates/tool_use.jinja, renders what
+  // has tools, as in transformers; other names are not read.
   // bos_token, eos_token, ... of tokenizer_config.json are variables. A folder without any template
   // gives an empty one, whose `render` throws DataError saying so.
   // Throws DataError `FILE:LINE: ...` for a template that does not parse or uses what is unknown.
@@ -44,8 +46,8 @@ class ChatTemplate {
   // (enable_thinking, tools, ...). Throws DataError with the template's own message when it raises
   // (raise_exception), and `FILE:LINE: ...` for a type error inside the template.
   Rendered render(const Json& messages, bool add_generation_prompt, const Json& variables) const;
-  // The source has {% generation %} blocks.
-  bool has_generation_blocks() const;
+  // The template for these variables has {% generation %} blocks.
+  bool has_generation_blocks(const Json& variables) const;
 
  private:
   struct Impl;

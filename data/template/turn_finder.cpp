@@ -47,7 +47,7 @@ class TurnFinder {
       std::optional<Span> turn = by_prefix(i);
       if (!turn) turn = by_content(i);
       if (!turn) {
-        throw DataError(fmt::format(
+        throw NoTurnError(fmt::format(
             "{}: messages[{}]: cannot tell where the assistant's turn stands in the text; put "
             "{{% generation %}} blocks into the template",
             template_.name(), i));

@@ -1,6 +1,8 @@
 #include "launch/commands/chat_rows.h"
 
+#include "data/template/turn_finder.h"
 #include "launch/commands/row_files.h"
+#include "trainer/base/log.h"
 
 namespace limbic::launch {
 namespace {
@@ -41,8 +43,15 @@ data::EncodedChat encode_messages(const Text& text, const data::Row& row,
   const bool generation_prompt = flag != nullptr ? flag->get<bool>() : default_generation_prompt;
   data::EncodedChat chat;
   with_place(row, [&] {
-    chat = data::encode_chat(text.tokenizer, text.chat_template, messages_of(row),
-                             generation_prompt, variables_of(row));
+    const Json messages = messages_of(row), variables = variables_of(row);
+    try {
+      chat = data::encode_chat(text.tokenizer, text.chat_template, messages, generation_prompt,
+                               variables);
+    } catch (const data::NoTurnError& error) {
+      spdlog::warn("{}:{}: {}; assistant_mask is null", row.file, row.line, error.what());
+      chat = data::encode_unmasked(text.tokenizer, text.chat_template, messages, generation_prompt,
+                                   variables);
+    }
   });
   return chat;
 }

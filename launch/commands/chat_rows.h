@@ -12,12 +12,12 @@
 namespace limbic::launch {
 
 // The row's `messages` through the chat template, the other fields of the row as template
-// variables.
+// variables. A text whose turns cannot be told apart has an empty mask, which is warned of.
 data::EncodedChat encode_messages(const Text& text, const data::Row& row,
                                   bool default_generation_prompt);
 
-// What is to be continued: ids, messages (with the generation prompt), a prompt string (a user
-// message when there is a chat template, else plain text). Only tokens that the model has.
+// What is to be continued: ids, messages (with the generation prompt), or a prompt string as it is.
+// Only tokens that the model has.
 std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
                                      const model::ModelConfig& model);
 

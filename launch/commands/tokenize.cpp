@@ -13,9 +13,10 @@ struct TokenizeOptions {
 NewFields tokenize_row(const Text& text, const data::Row& row) {
   if (data::find_column(row, "messages") != nullptr) {
     const data::EncodedChat chat = encode_messages(text, row, false);
+    const bool masked = chat.assistant_mask.size() == chat.ids.size();
     return {{"text", Json(chat.text).dump()},
             {"ids", Json(chat.ids).dump()},
-            {"assistant_mask", Json(chat.assistant_mask).dump()}};
+            {"assistant_mask", (masked ? Json(chat.assistant_mask) : Json()).dump()}};
   }
   const Json& value = data::want_column(row, "text", "text or messages");
   if (!value.is_string()) {

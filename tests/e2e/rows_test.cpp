@@ -64,6 +64,17 @@ TEST_F(Rows, TokenizeGivesIdsOfTextsAndMasksOfChats) {
   EXPECT_EQ(Json(learned), reply[0].at("ids"));
 }
 
+TEST_F(Rows, TokenizeGivesNoMaskWhereTheTurnsCannotBeTold) {
+  const Json chat = Json::array(
+      {{{"role", "user"}, {"content", "hi"}}, {{"role", "assistant"}, {"content", "ok"}}});
+  const std::string mute =
+      place_.write("mute.jinja", "{% for m in messages %}{{ m.role }}{% endfor %}");
+  const auto rows = run("tokenize", {{{"messages", chat}}}, {"--chat-template", mute});
+  EXPECT_EQ(rows[0].at("text"), "userassistant");
+  EXPECT_EQ(rows[0].at("ids").size(), std::string("userassistant").size());
+  EXPECT_TRUE(rows[0].at("assistant_mask").is_null());
+}
+
 TEST_F(Rows, FieldsAreCopiedWithTheirSpellingAndTheOrderIsKept) {
   std::string text;
   for (int i = 0; i < 20; ++i) {

@@ -7,6 +7,21 @@
 namespace limbic::engine {
 namespace {
 
+// A column that holds `want`, or JSON of it in a string; null when the row has none.
+Json structured(const data::Row& row, const char* column, bool (Json::*fits)() const noexcept,
+                const char* want) {
+  const Json* value = data::find_column(row, column);
+  if (value == nullptr || value->is_null()) return nullptr;
+  const Json out = value->is_string()
+                       ? Json::parse(value->get_ref<const std::string&>(), nullptr, false)
+                       : *value;
+  if (!(out.*fits)()) {
+    data::fail_row(row,
+                   fmt::format("got {} in '{}', want {}", data::in_words(*value), column, want));
+  }
+  return out;
+}
+
 data::Example encode_text(const RunContext& context, const std::string& text) {
   data::Example example;
   example.ids = context.tokenizer.encode(text);
@@ -22,8 +37,9 @@ data::Example encode_example(const RunContext& context, const data::Mixture& row
   if (messages.is_string()) {
     example = encode_text(context, messages.get<std::string>());
   } else {
-    data::EncodedChat chat = data::encode_chat(context.tokenizer, context.chat_template, messages,
-                                               false, context.template_variables, mask.turns);
+    data::EncodedChat chat =
+        data::encode_chat(context.tokenizer, context.chat_template, messages, false,
+                          template_variables(context, rows.row(index)), mask.turns);
     example.ids = std::move(chat.ids);
     example.loss_mask = std::move(chat.assistant_mask);
     if (!mask.assistant_only) {
@@ -76,6 +92,17 @@ Fit fit(data::Example& example, LengthRule rule, const data::Mixture& rows) {
 
 }  // namespace
 
+Json template_variables(const RunContext& context, const data::Row& row) {
+  Json variables = context.template_variables;
+  const Json more = structured(row, "chat_template_kwargs", &Json::is_object, "an object");
+  if (!more.is_null()) variables.update(more);
+  for (const char* name : {"tools", "documents"}) {
+    Json value = structured(row, name, &Json::is_array, "a list");
+    if (!value.is_null()) variables[name] = std::move(value);
+  }
+  return variables;
+}
+
 data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names) {
   std::vector<const data::Dataset*> datasets;
   for (const std::string& name : names) datasets.push_back(&context.dataset(name));
@@ -116,7 +143,7 @@ std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mix
       return prompt.messages.is_string()
                  ? context.tokenizer.encode(prompt.messages.get_ref<const std::string&>())
                  : data::encode_prompt(context.tokenizer, context.chat_template, prompt.messages,
-                                       context.template_variables);
+                                       template_variables(context, rows.row(i)));
     });
     if (prompt.ids.empty()) data::fail_row(rows.row(i), "got an empty prompt, want some text");
     const auto length = static_cast<std::int64_t>(prompt.ids.size());

@@ -16,6 +16,11 @@ namespace limbic::engine {
 // The mixture of the datasets that a stage names. Throws ConfigError.
 data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names);
 
+// What the template of a row may read besides its messages: `model.template_variables`, then the
+// row's `chat_template_kwargs`, `tools` and `documents` (each also as JSON in a string, TRL's
+// names). Throws DataError `FILE:LINE: ...`.
+Json template_variables(const RunContext& context, const data::Row& row);
+
 // What a stage does with rows that do not fit; `limit` counts the tokens of the row.
 struct LengthRule {
   std::int64_t limit = 0;

@@ -52,6 +52,23 @@ class EncodeRows : public testing::Test {
   int count_ = 0;
 };
 
+TEST_F(EncodeRows, ToolsOfTheRowReachTheTemplate) {
+  run_.chat_template = data::ChatTemplate::parse(
+      std::string("{% if tools %}{{ tools[0].name }} {% endif %}{{ mood }}") + kChatMl, "t",
+      Json::object());
+  const std::string turn = R"({"messages": [{"role": "user", "content": "ab"}])";
+  const auto got =
+      prompts({turn + R"(, "tools": [{"name": "look"}], "chat_template_kwargs": {"mood": "calm"}})",
+               turn + R"(, "tools": "[{\"name\": \"find\"}]"})", turn + R"(, "tools": null})"},
+              {1000});
+  ASSERT_EQ(got.size(), 3u);
+  EXPECT_THAT(decoded(got[0].ids), StartsWith("look calm<|im_start|>user"));
+  EXPECT_THAT(decoded(got[1].ids), StartsWith("find <|im_start|>user"));
+  EXPECT_THAT(decoded(got[2].ids), StartsWith("<|im_start|>user"));
+  EXPECT_THAT(message_of<DataError>([&] { prompts({turn + R"(, "tools": "look"})"}, {1000}); }),
+              HasSubstr(file_ + ":1: got the string \"look\" in 'tools', want a list"));
+}
+
 TEST_F(EncodeRows, AConversationTeachesTheAssistantsTurns) {
   const auto got = examples(
       {R"({"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "c"}, )"

@@ -96,8 +96,10 @@ TEST_F(AdapterCheck, ModulesWithoutTensorsStayTheBase) {
       << half.findings[0].text;
 }
 
-TEST_F(AdapterCheck, TargetsThatAreNoModulesAreSilent) {
+TEST_F(AdapterCheck, TargetsThatAreNoModulesAreSilentWhenNoneIs) {
   json_["target_modules"] = {"q_proj", "down_proj", "qkv_proj"};
+  expect_finding(check(AdapterTarget::kVllm), Weight::kNote, "'qkv_proj' is no module");
+  json_["target_modules"] = {"qkv_proj"};
   expect_finding(check(AdapterTarget::kVllm), Weight::kSilent, "'qkv_proj' is no module");
 }
 

@@ -51,7 +51,7 @@ TEST(ChatTemplate, IsEmptyWithoutATemplate) {
   const test::TempFolder folder;
   const ChatTemplate chat_template = ChatTemplate::load(folder.path(), "");
   EXPECT_TRUE(chat_template.empty());
-  EXPECT_FALSE(chat_template.has_generation_blocks());
+  EXPECT_FALSE(chat_template.has_generation_blocks(Json::object()));
   EXPECT_THAT(data_error([&] { render(chat_template); }),
               HasSubstr(folder.path() + ": got no chat template"));
 }
@@ -70,6 +70,25 @@ TEST(ChatTemplate, NamesTheBrokenFile) {
   folder.write("chat_template.jinja", "\n\n{{ x | y }}");
   EXPECT_THAT(data_error([&] { ChatTemplate::load(folder.path(), ""); }),
               StartsWith(folder.path() + "/chat_template.jinja:3: no filter named 'y'"));
+}
+
+TEST(ChatTemplate, TheOneForToolsRendersWhatHasTools) {
+  const test::TempFolder folder;
+  folder.write("tokenizer_config.json",
+               R"({"chat_template": [{"name": "tool_use", "template": "tools"},
+                                     {"name": "default", "template": "plain"}]})");
+  const Json none = Json::array(), tools = {{"tools", Json::array({Json::object()})}};
+  const Json no_tools = {{"tools", nullptr}};
+  EXPECT_EQ(render(ChatTemplate::load(folder.path(), ""), none, tools), "tools");
+  EXPECT_EQ(render(ChatTemplate::load(folder.path(), ""), none, no_tools), "plain");
+  std::filesystem::create_directory(folder.file("additional_chat_templates"));
+  folder.write("additional_chat_templates/tool_use.jinja", "{{ 'own' }}");
+  folder.write("chat_template.jinja", "file");
+  EXPECT_EQ(render(ChatTemplate::load(folder.path(), ""), none, tools), "own");
+  EXPECT_EQ(render(ChatTemplate::load(folder.path(), ""), none), "file");
+  EXPECT_EQ(
+      render(ChatTemplate::load(folder.path(), folder.file("chat_template.jinja")), none, tools),
+      "file");
 }
 
 TEST(ChatTemplate, GivesVariables) {
