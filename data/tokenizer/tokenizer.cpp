@@ -147,6 +147,17 @@ const std::string& Tokenizer::token_of(std::int32_t id) const {
 
 std::int32_t Tokenizer::size() const { return static_cast<std::int32_t>(parts_->spellings.size()); }
 bool Tokenizer::is_special(std::int32_t id) const { return parts_->special.contains(id); }
+std::vector<std::int32_t> Tokenizer::encode_document(std::string_view text) const {
+  std::vector<std::int32_t> ids = encode(text);
+  const std::vector<std::int32_t>&first = parts_->in_front, &last = parts_->behind;
+  const bool begun =
+      ids.size() >= first.size() && std::equal(first.begin(), first.end(), ids.begin());
+  if (!begun) ids.insert(ids.begin(), first.begin(), first.end());
+  const bool ended =
+      ids.size() >= last.size() && std::equal(last.rbegin(), last.rend(), ids.rbegin());
+  if (!ended) ids.insert(ids.end(), last.begin(), last.end());
+  return ids;
+}
 std::optional<std::int32_t> Tokenizer::eos_id() const { return parts_->eos; }
 std::optional<std::int32_t> Tokenizer::bos_id() const { return parts_->bos; }
 std::optional<std::int32_t> Tokenizer::pad_id() const { return parts_->pad; }

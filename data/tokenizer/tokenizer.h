@@ -31,6 +31,9 @@ class Tokenizer {
   // Added tokens that stand in the text are recognised. Throws DataError when the text is not
   // well-formed UTF-8 or reaches 2 GiB.
   std::vector<std::int32_t> encode(std::string_view text) const;
+  // A text by itself, as the post-processor wants it: often behind a begin-of-sequence token. What
+  // the text has there already is not doubled.
+  std::vector<std::int32_t> encode_document(std::string_view text) const;
 
   struct Encoded {
     std::vector<std::int32_t> ids;

@@ -11,9 +11,6 @@
 namespace limbic::data {
 namespace {
 
-constexpr std::string_view kPostProcessors[] = {"TemplateProcessing", "ByteLevel", "Sequence",
-                                                "BertProcessing", "RobertaProcessing"};
-
 std::vector<AddedToken> read_added_tokens(const Part& list) {
   std::vector<AddedToken> tokens;
   if (list.is_null()) return tokens;
@@ -86,12 +83,46 @@ void add_tokens(Tokenizer::Parts& parts, const Part& list) {
   }
 }
 
-void check_post_processor(const Part& part) {
+// [token, id] of BertProcessing and RobertaProcessing.
+std::int32_t pair_id(const Part& pair, const Tokenizer::Parts& parts) {
+  const std::vector<Part> items = pair.items();
+  if (items.size() != 2) pair.fail("got no pair, want [token, id]");
+  const std::int64_t id = items[1].number();
+  if (id < 0 || id > INT32_MAX || !parts.has(static_cast<std::int32_t>(id))) {
+    items[1].fail(fmt::format("got {}, want the id of a token", id));
+  }
+  return static_cast<std::int32_t>(id);
+}
+
+void read_template(const Part& part, Tokenizer::Parts& parts) {
+  std::vector<std::int32_t>* side = &parts.in_front;
+  for (const Part& piece : part["single"].items()) {
+    if (!piece["Sequence"].is_null()) {
+      side = &parts.behind;
+      continue;
+    }
+    const Part name = piece["SpecialToken"]["id"];
+    const auto known = parts.ids.find(name.text());
+    if (known == parts.ids.end()) name.fail(fmt::format("got '{}', want a token", name.text()));
+    side->push_back(known->second);
+  }
+}
+
+void read_post_processor(const Part& part, Tokenizer::Parts& parts) {
   if (part.is_null()) return;
   const std::string type = part["type"].text();
-  if (std::find(std::begin(kPostProcessors), std::end(kPostProcessors), type) ==
-      std::end(kPostProcessors)) {
-    part.fail(fmt::format("got type {}, want {}", type, fmt::join(kPostProcessors, ", ")));
+  if (type == "Sequence") {
+    for (const Part& step : part["processors"].items()) read_post_processor(step, parts);
+  } else if (type == "TemplateProcessing") {
+    read_template(part, parts);
+  } else if (type == "BertProcessing" || type == "RobertaProcessing") {
+    parts.in_front.push_back(pair_id(part["cls"], parts));
+    parts.behind.push_back(pair_id(part["sep"], parts));
+  } else if (type != "ByteLevel") {
+    part.fail(
+        fmt::format("got type {}, want TemplateProcessing, ByteLevel, Sequence, "
+                    "BertProcessing or RobertaProcessing",
+                    type));
   }
 }
 
@@ -103,8 +134,8 @@ void load_json(const std::string& path, Tokenizer::Parts& parts) {
   parts.pre_tokenizer = PreTokenizer::parse(root["pre_tokenizer"]);
   parts.model = BpeModel::parse(root["model"], parts.pre_tokenizer.is_byte_level());
   parts.decoder = TokenDecoder::parse(root["decoder"]);
-  check_post_processor(root["post_processor"]);
   add_tokens(parts, root["added_tokens"]);
+  read_post_processor(root["post_processor"], parts);
 }
 
 }  // namespace
@@ -137,6 +168,9 @@ Tokenizer Tokenizer::load(const std::string& folder) {
   parts->eos = named_token(*parts, config, "eos_token");
   parts->bos = named_token(*parts, config, "bos_token");
   parts->pad = named_token(*parts, config, "pad_token");
+  if (!is_named(json) && parts->bos && parts->config.value("add_bos_token", Json(true)) == true) {
+    parts->in_front = {*parts->bos};  // as a LlamaTokenizer does
+  }
   return Tokenizer(std::move(parts));
 }
 

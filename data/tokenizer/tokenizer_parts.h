@@ -64,6 +64,7 @@ struct Tokenizer::Parts {
   std::vector<std::string> bytes;  // by id, for a byte-level decoder
   std::unordered_set<std::int32_t> special;
   std::optional<std::int32_t> eos, bos, pad;
+  std::vector<std::int32_t> in_front, behind;  // what the post-processor puts around a text
   Json config = Json::object();
   mutable WorkspacePool pool;
 

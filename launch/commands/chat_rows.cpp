@@ -70,7 +70,7 @@ std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
     if (!prompt.is_string()) {
       data::fail_row(row, fmt::format("got {} in 'prompt', want a string", data::in_words(prompt)));
     }
-    ids = text.tokenizer.encode(prompt.get_ref<const std::string&>());
+    ids = text.tokenizer.encode_document(prompt.get_ref<const std::string&>());
   });
   with_place(row, [&] { model.check_tokens(ids); });
   if (ids.empty()) data::fail_row(row, "got an empty prompt, want at least one token");

@@ -16,8 +16,8 @@ namespace limbic::launch {
 data::EncodedChat encode_messages(const Text& text, const data::Row& row,
                                   bool default_generation_prompt);
 
-// What is to be continued: ids, messages (with the generation prompt), or a prompt string as it is.
-// Only tokens that the model has.
+// What is to be continued: ids, messages (with the generation prompt), or a prompt string by
+// itself (`encode_document`). Only tokens that the model has.
 std::vector<std::int32_t> prompt_ids(const Text& text, const data::Row& row,
                                      const model::ModelConfig& model);
 

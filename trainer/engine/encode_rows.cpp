@@ -24,8 +24,9 @@ Json structured(const data::Row& row, const char* column, bool (Json::*fits)() c
 
 data::Example encode_text(const RunContext& context, const std::string& text) {
   data::Example example;
-  example.ids = context.tokenizer.encode(text);
-  if (const auto eos = context.tokenizer.eos_id()) example.ids.push_back(*eos);
+  example.ids = context.tokenizer.encode_document(text);
+  const auto eos = context.tokenizer.eos_id();
+  if (eos && (example.ids.empty() || example.ids.back() != *eos)) example.ids.push_back(*eos);
   example.loss_mask.assign(example.ids.size(), 1);
   return example;
 }
@@ -141,7 +142,7 @@ std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mix
     prompt.messages = rows.messages(i, false);
     prompt.ids = with_place(rows, i, [&] {
       return prompt.messages.is_string()
-                 ? context.tokenizer.encode(prompt.messages.get_ref<const std::string&>())
+                 ? context.tokenizer.encode_document(prompt.messages.get_ref<const std::string&>())
                  : data::encode_prompt(context.tokenizer, context.chat_template, prompt.messages,
                                        template_variables(context, rows.row(i)));
     });

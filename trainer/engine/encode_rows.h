@@ -34,7 +34,8 @@ struct MaskRule {
   data::Turns turns = data::Turns::kAll;
 };
 
-// Documents with a loss mask. A `text` row: the text and an end-of-sequence token, all targets.
+// Documents with a loss mask. A `text` row: `encode_document` and an end-of-sequence token (not
+// doubled), all targets but the first.
 // Example::row is the index in the mixture; dropped rows are missing. Throws DataError
 // `FILE:LINE: ...`: a row that cannot be encoded, is too long, has no target or, although only the
 // assistant's turns are learned, nothing else.

@@ -42,6 +42,31 @@ void expect_complaint(const std::function<void(Json&)>& change, const std::strin
   EXPECT_THAT(message, AllOf(StartsWith(path + place + ": "), HasSubstr(got), HasSubstr("want")));
 }
 
+TEST(Load, ADocumentIsAsThePostProcessorWantsIt) {
+  Json json = golden_json("smollm2");
+  const Json begin = {{"SpecialToken", {{"id", "<|im_start|>"}, {"type_id", 0}}}};
+  const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json end = {{"SpecialToken", {{"id", "<|im_end|>"}, {"type_id", 0}}}};
+  const auto load = [&](const Json& processor) {
+    json["post_processor"] = processor;
+    const test::TempFolder folder;
+    folder.write("tokenizer.json", json.dump());
+    return Tokenizer::load(folder.path());
+  };
+  const Json around = {{"type", "TemplateProcessing"}, {"single", {begin, text, end}}};
+  const Tokenizer both = load({{"type", "Sequence"}, {"processors", {around}}});
+  const std::string whole = "<|im_start|>hi there<|im_end|>";
+  EXPECT_EQ(both.encode_document("hi there"), both.encode(whole));
+  EXPECT_EQ(both.encode_document(whole), both.encode(whole));
+  EXPECT_NE(both.encode("hi there"), both.encode(whole));
+  const Tokenizer plain = load(nullptr);
+  EXPECT_EQ(plain.encode_document("hi there"), plain.encode("hi there"));
+  const std::int32_t id = *plain.id_of("<|im_end|>");
+  const Tokenizer roberta = load(
+      {{"type", "RobertaProcessing"}, {"cls", {"<|im_end|>", id}}, {"sep", {"<|im_end|>", id}}});
+  EXPECT_EQ(roberta.encode_document("hi"), plain.encode("<|im_end|>hi<|im_end|>"));
+}
+
 TEST(Load, MissingFolderAndFile) {
   const test::TempFolder folder;
   EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.file("nowhere")); }),
