@@ -4,6 +4,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <fstream>
+
 #include "tests/support/temp_folder.h"
 #include "trainer/base/error.h"
 

@@ -66,7 +66,7 @@ TEST_F(EncodeRows, ToolsOfTheRowReachTheTemplate) {
   EXPECT_THAT(decoded(got[1].ids), StartsWith("find <|im_start|>user"));
   EXPECT_THAT(decoded(got[2].ids), StartsWith("<|im_start|>user"));
   EXPECT_THAT(message_of<DataError>([&] { prompts({turn + R"(, "tools": "look"})"}, {1000}); }),
-              HasSubstr(file_ + ":1: got the string \"look\" in 'tools', want a list"));
+              HasSubstr(".jsonl:1: got the string \"look\" in 'tools', want a list"));
 }
 
 TEST_F(EncodeRows, AConversationTeachesTheAssistantsTurns) {
