@@ -68,11 +68,11 @@ TEST_F(Rows, TokenizeGivesNoMaskWhereTheTurnsCannotBeTold) {
   const Json chat = Json::array(
       {{{"role", "user"}, {"content", "hi"}}, {{"role", "assistant"}, {"content", "ok"}}});
   const std::string mute =
-      place_.write("mute.jinja", "{% for m in messages %}{{ m.role }}{% endfor %}");
+      place_.write("mute.jinja", "{% for m in messages | reverse %}{{ m.role }}{% endfor %}");
   const auto rows = run("tokenize", {{{"messages", chat}}}, {"--chat-template", mute});
-  EXPECT_EQ(rows[0].at("text"), "userassistant");
+  EXPECT_EQ(rows[0].at("text"), "assistantuser");
   EXPECT_TRUE(rows[0].at("assistant_mask").is_null());
-  const auto plain = run("tokenize", {{{"text", "userassistant"}}});
+  const auto plain = run("tokenize", {{{"text", "assistantuser"}}});
   EXPECT_EQ(rows[0].at("ids"), plain[0].at("ids"));
 }
 
