@@ -161,6 +161,24 @@ TEST(Weights, ATiedMatrixMayStandUnderTheNameOfTheHead) {
   EXPECT_EQ(refusal(tensors, tied), "no error");
 }
 
+// Capped logits too are divided behind the cap.
+TEST(Decoder, ScoresAreOfTheTemperedDistribution) {
+  Json gemma = tiny_config();
+  gemma["architectures"] = Json::array({"Gemma2ForCausalLM"});
+  gemma["final_logit_softcapping"] = 2.0;
+  for (const Json& config : {tiny_config(), gemma}) {
+    const Decoder decoder = tiny_model(WeightUse::kFrozen, at::kFloat, config);
+    const at::Tensor hidden = at::linspace(-2, 2, 5 * 24).view({5, 24});
+    const at::Tensor targets = at::arange(7, 12, at::kInt);
+    const TokenScores scores = decoder.scores(hidden, targets, {}, true, 0.7);
+    const at::Tensor logp = at::log_softmax(decoder.logits(hidden).to(at::kDouble) / 0.7, 1);
+    const at::Tensor want = logp.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
+    EXPECT_TRUE(at::allclose(scores.logprobs.to(at::kDouble), want, 1e-5, 1e-5));
+    const at::Tensor entropy = -(logp.exp() * logp).sum(1);
+    EXPECT_TRUE(at::allclose(scores.entropy.to(at::kDouble), entropy, 1e-5, 1e-5));
+  }
+}
+
 TEST(Weights, WholeNumbersAreNoWeights) {
   NamedTensors tensors = export_weights(tiny_model());
   at::Tensor& query = tensors[place_of(tensors, kQuery)].tensor;

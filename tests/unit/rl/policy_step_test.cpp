@@ -130,6 +130,17 @@ TEST(PolicyStep, SequenceRatiosDoNotDependOnTheCut) {
 }
 
 // The masked completion has no tokens in the loss, but still counts among those averaged over.
+TEST(PolicyStep, ThePolicyIsTemperedAsItSamples) {
+  PolicyConfig config = config_of(LossType::kGrpo);
+  const Outcome plain = run(config, {});
+  config.sampling.temperature = 0.5;
+  const Outcome cold = run(config, {});
+  EXPECT_LT(cold.metrics.at("entropy").get<double>(), plain.metrics.at("entropy").get<double>());
+  EXPECT_FALSE(at::allclose(cold.gradient, plain.gradient));
+  config.sampling.temperature = 0.0;  // greedy draws leave the policy as it is
+  EXPECT_TRUE(at::equal(run(config, {}).gradient, plain.gradient));
+}
+
 TEST(PolicyStep, TotalsOfTheWholeStep) {
   const auto communicator = parallel::make_local();
   const test::TempFolder folder;
