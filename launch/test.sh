@@ -13,13 +13,6 @@ if ! ./launch/setup.sh --tests; then
   exit 1
 fi
 
-# Listing the tests starts every test program once. A machine that is out of memory for a moment gets a
-# second try: ctest below lists again those that are missing.
-if ! ctest --test-dir build/release --show-only >/dev/null 2>build/release/listing.log; then
-  echo "warning: launch/test.sh: a test program could not list its tests; trying again:" >&2
-  cat build/release/listing.log >&2
-fi
-
 # Heavy tests (distributed, e2e, parity) say themselves that they want to run alone.
 rm -f "$results"
 status=0

@@ -11,7 +11,10 @@ if(LIMBIC_CCACHE)
 endif()
 find_program(LIMBIC_MOLD mold)
 if(LIMBIC_MOLD)
-  add_link_options(-fuse-ld=mold)
+  # Debian 12's mold starts the read-only part at .tbss, and where that falls into the page before,
+  # no program of that layout loads: "cannot apply additional memory protection after relocation"
+  # (github.com/rui314/mold, issue 1151).
+  add_link_options(-fuse-ld=mold -Wl,-z,norelro)
 endif()
 
 # g++ 12 reports both falsely, on std::string (GCC bug 105651) and on std::variant (105562).
