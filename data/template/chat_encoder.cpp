@@ -7,18 +7,27 @@
 #include <string_view>
 #include <utility>
 
+#include "data/template/jinja/text.h"
 #include "data/template/turn_finder.h"
 #include "trainer/base/error.h"
 
 namespace limbic::data {
 namespace {
 
-// Special tokens in the text, in order.
-std::vector<Span> special_spans(const Tokenizer& tokenizer, const Tokenizer::Encoded& encoded) {
+// Special tokens in the text, in order, without the white space that some of them take along
+// (`lstrip`, `rstrip`).
+std::vector<Span> special_spans(const Tokenizer& tokenizer, const Tokenizer::Encoded& encoded,
+                                std::string_view text) {
   std::vector<Span> spans;
   for (std::size_t i = 0; i < encoded.ids.size(); ++i) {
     const std::int32_t id = encoded.ids[i];
-    if (tokenizer.is_special(id) || tokenizer.eos_id() == id) spans.push_back(encoded.offsets[i]);
+    if (!tokenizer.is_special(id) && tokenizer.eos_id() != id) continue;
+    const auto [begin, end] = encoded.offsets[i];
+    const std::string_view token = text.substr(begin, end - begin);
+    const std::string_view bare = jinja::strip(token);
+    const std::size_t from =
+        bare.empty() ? begin : begin + static_cast<std::size_t>(bare.data() - token.data());
+    spans.emplace_back(from, bare.empty() ? end : from + bare.size());
   }
   return spans;
 }
@@ -58,7 +67,7 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
       chat_template.has_generation_blocks(variables)
           ? std::move(rendered.generation_spans)
           : find_assistant_turns(chat_template, messages, add_generation_prompt, variables,
-                                 rendered.text, special_spans(tokenizer, encoded));
+                                 rendered.text, special_spans(tokenizer, encoded, rendered.text));
   if (turns == Turns::kLast) {
     const std::size_t earlier = earlier_spans(chat_template, messages, variables, spans.size());
     spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(earlier));

@@ -6,7 +6,10 @@
 //      including it), and that of the whole text; the turn is what lies between;
 //   2. content rule (a template that shows earlier turns differently, as Qwen 3 drops their
 //      thoughts): the turn is what changes in the whole text when the message says something else,
-//      from behind the generation prompt in front of it.
+//      from behind the generation prompt in front of it;
+//   3. last-turn rule (tool calls of a template that shows the tools in front of the last user
+//      message only): the turn as it reads when it is the last one, where the text changes with the
+//      names of its calls.
 // A turn ends behind its end-of-turn token, the special token that closes it; white space behind
 // it is not the model's to write. Text without such tokens ends with what the template puts there.
 // When no rule fits, DataError says so (with the template's name and the message's index).

@@ -50,21 +50,6 @@ std::string configured_template(const Json& config, const std::string& file,
                   file, found->type_name()));
 }
 
-// Reasoning stands under one of these names; templates read the first, or `thinking`.
-Json with_reasoning_names(const Json& message) {
-  if (!message.is_object()) return message;
-  for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
-    const auto found = message.find(name);
-    if (found == message.end() || found->is_null()) continue;
-    Json named = Json::object();
-    named["thinking"] = *found;
-    for (const auto& [key, value] : message.items()) named[key] = value;
-    named["reasoning_content"] = *found;
-    return named;
-  }
-  return message;
-}
-
 }  // namespace
 
 struct ChatTemplate::Impl {
@@ -162,9 +147,7 @@ Rendered ChatTemplate::render(const Json& messages, bool add_generation_prompt,
   all.try_emplace("tools");
   all.try_emplace("documents");
   own.add(all, variables);
-  Json named = Json::array();
-  for (const Json& message : messages) named.push_back(with_reasoning_names(message));
-  all["messages"] = own.convert("messages", named);
+  all["messages"] = own.convert("messages", messages);
   all["add_generation_prompt"] = jinja::Value(add_generation_prompt);
   try {
     jinja::Output output = jinja::evaluate(own.parsed, all);

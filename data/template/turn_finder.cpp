@@ -28,6 +28,9 @@ std::size_t common_suffix(std::string_view a, std::string_view b) {
                                   a.rbegin());
 }
 
+constexpr std::string_view kControls = "\1\2\3\4\5\6\7";
+constexpr std::string_view kLetters = "ZQXJKVWYzqxjkvwyABCDEFGHILMNOPRSTUabcdefghilmnoprstu";
+
 // Finds the turns one after the other, from the left.
 class TurnFinder {
  public:
@@ -46,6 +49,7 @@ class TurnFinder {
       if (!is_assistant(messages_[i])) continue;
       std::optional<Span> turn = by_prefix(i);
       if (!turn) turn = by_content(i);
+      if (!turn) turn = by_last_turn(i);
       if (!turn) {
         throw NoTurnError(fmt::format(
             "{}: messages[{}]: cannot tell where the assistant's turn stands in the text; put "
@@ -103,6 +107,47 @@ class TurnFinder {
     return whole ? std::optional(Span{start, shared}) : std::nullopt;
   }
 
+  // Where the turn as it reads when it is the last one stands in the text: its tool calls, with
+  // other names, tell the place.
+  std::optional<Span> by_last_turn(std::size_t i) const {
+    const std::optional<char> mark = free_mark(kLetters);  // JSON writes them as they are
+    const std::optional<Json> renamed = mark ? renamed_calls(i, *mark) : std::nullopt;
+    if (!renamed) return std::nullopt;
+    const std::optional<std::string> prompt = try_render(first_messages(i), true);
+    const std::optional<std::string> last = try_render(first_messages(i + 1), false);
+    if (!prompt || !last || !last->starts_with(*prompt)) return std::nullopt;
+    Json messages = first_messages(i);
+    messages.push_back(*renamed);
+    const std::optional<std::string> other_last = try_render(messages, false);
+    messages = messages_;
+    messages[i] = *renamed;
+    const std::optional<std::string> other = try_render(messages, add_generation_prompt_);
+    if (!other_last || !other || other->find(*mark) == std::string::npos) return std::nullopt;
+    const std::size_t named = common_prefix(*last, *other_last);
+    const std::size_t before = named - std::min(named, prompt->size());
+    const std::size_t place = common_prefix(text_, *other);
+    if (place < behind_ + before) return std::nullopt;
+    const std::string_view turn = std::string_view(*last).substr(prompt->size());
+    const std::size_t start = place - before;
+    if (!std::string_view(text_).substr(start).starts_with(turn)) return std::nullopt;
+    const std::size_t end = start + turn.size();
+    return Span{start, cut_behind_end_of_turn(start, end).value_or(end)};
+  }
+
+  // Message i with other names in its tool calls; nothing when it has none.
+  std::optional<Json> renamed_calls(std::size_t i, char mark) const {
+    Json message = messages_[i];
+    const auto calls = message.find("tool_calls");
+    if (calls == message.end() || !calls->is_array() || calls->empty()) return std::nullopt;
+    for (Json& call : *calls) {
+      if (!call.is_object()) return std::nullopt;
+      const auto function = call.find("function");
+      Json& named = function != call.end() && function->is_object() ? *function : call;
+      named["name"] = std::string(3, mark);
+    }
+    return message;
+  }
+
   // Message i with other content, and, when bare, nothing else to say.
   Json marked(std::size_t i, char mark, bool bare) const {
     Json message = messages_[i];
@@ -144,11 +189,10 @@ class TurnFinder {
   }
 
   // A character that nothing in the text is: no change of content can look like the content.
-  std::optional<char> free_mark() const {
-    for (char c = 1; c < 8; ++c) {
-      if (text_.find(c) == std::string::npos) return c;
-    }
-    return std::nullopt;
+  std::optional<char> free_mark(std::string_view candidates) const {
+    const auto free = std::find_if(candidates.begin(), candidates.end(),
+                                   [&](char c) { return text_.find(c) == std::string::npos; });
+    return free == candidates.end() ? std::nullopt : std::optional(*free);
   }
 
   // "<|im_start|>assistant\n" and its like: what asking for a reply adds in front of turn i.
@@ -179,7 +223,7 @@ class TurnFinder {
   }
 
   std::optional<Span> by_content(std::size_t i) {
-    const std::optional<char> mark = free_mark();
+    const std::optional<char> mark = free_mark(kControls);
     if (!mark) return std::nullopt;
     const std::optional<Span> part = changed_part(i, *mark);
     if (!part || part->first < behind_) return std::nullopt;

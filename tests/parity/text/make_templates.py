@@ -69,15 +69,6 @@ OPTIONS = [{}, {"tools": GOLDEN.TOOLS, "enable_thinking": False},
             "keep_past_thinking": True, "builtin_tools": ["code_interpreter", "now"]}]
 
 
-def with_reasoning_names(message):
-    for name in ("reasoning_content", "thinking", "reasoning"):
-        if message.get(name) is not None:
-            named = {"thinking": message[name], **message}
-            named["reasoning_content"] = message[name]
-            return named
-    return message
-
-
 def templates():
     found = {path.stem: path.read_text()
              for path in sorted((UNIT / "golden" / "templates").glob("*.jinja"))}
@@ -91,8 +82,7 @@ def texts_of(source, messages):
     for variables in OPTIONS:
         for prompt in (False, True):
             given = {**GOLDEN.TOKENS, "tools": None, "documents": None, **variables,
-                     "messages": [with_reasoning_names(message) for message in messages],
-                     "add_generation_prompt": prompt}
+                     "messages": messages, "add_generation_prompt": prompt}
             try:
                 text, spans = GOLDEN.render(source, given)
                 yield text + "\0" + "".join(f"{first}-{last}," for first, last in spans)

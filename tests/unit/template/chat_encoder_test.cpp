@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/temp_folder.h"
 #include "tests/unit/template/golden.h"
 #include "trainer/base/error.h"
 
@@ -97,6 +98,38 @@ TEST_F(ChatEncoder, MarksToolCalls) {
                           "3 degrees<|im_end|>"));
 }
 
+// The list of tools stands in front of the last user message only, so no prompt up to an earlier
+// turn is a prefix of the text; a tool call has no content to tell its place by.
+TEST_F(ChatEncoder, MarksToolCallsInFrontOfTheLastUser) {
+  const ChatTemplate last_tools = ChatTemplate::parse(
+      "{% set users = messages | selectattr('role', 'equalto', 'user') | list %}"
+      "{% for m in messages %}{% if m.role == 'user' %}"
+      "{% if tools and m == users[-1] %}[T]{{ tools | tojson }}[/T]{% endif %}"
+      "[U]{{ m.content }}[/U]"
+      "{% elif m.tool_calls %}[C]{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}"
+      "{{ eos_token }}"
+      "{% elif m.role == 'tool' %}[R]{{ m.content }}[/R]"
+      "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}",
+      "last_tools", Json::object({{"eos_token", "</s>"}}));
+  Json messages = Json::parse(R"([
+      {"role": "user", "content": "1 + 2"},
+      {"role": "assistant", "content": "", "tool_calls": [
+        {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}},
+        {"type": "function", "function": {"name": "add", "arguments": {"a": 2}}}]},
+      {"role": "tool", "content": "3"}, {"role": "assistant", "content": "3."},
+      {"role": "user", "content": "ZQ"}, {"role": "assistant", "content": "b"}])");
+  const Json tools = golden_["options"][3];
+  const auto found = [&] {
+    return turns(encode_chat(tokenizer_, last_tools, messages, false, tools));
+  };
+  const auto call = [](const std::string& a) {
+    return "{\"name\": \"add\", \"arguments\": {\"a\": " + a + "}}";
+  };
+  EXPECT_THAT(found(), ElementsAre("[C]" + call("1") + call("2") + "</s>", " 3.</s>", " b</s>"));
+  messages[1]["content"] = nullptr;
+  EXPECT_THAT(found(), ElementsAre("[C]" + call("1") + call("2") + "</s>", " 3.</s>", " b</s>"));
+}
+
 TEST_F(ChatEncoder, MarksThinking) {
   const std::string nothing = "<think>\n\n</think>\n\n";
   EXPECT_THAT(turns("thinking.jinja", "turn"), ElementsAre(nothing + " It is 4.\n<|im_end|>"));
@@ -140,6 +173,20 @@ TEST_F(ChatEncoder, StopsAtTheEndOfTheTurnNotOfTheText) {
   EXPECT_THAT(turns("closed.jinja", "turns"), ElementsAre("b<|end|>", "d<|end|>", "f<|end|>"));
   EXPECT_THAT(turns("closed.jinja", "turns", Json::object(), true),
               ElementsAre("b<|end|>", "d<|end|>", "f<|end|>"));
+}
+
+// A token that takes along the white space behind it ends the turn all the same.
+TEST_F(ChatEncoder, StopsAtATokenThatTakesWhiteSpaceAlong) {
+  const test::TempFolder folder;
+  Json model = read_golden("model/tokenizer.json");
+  for (Json& token : model["added_tokens"]) token["rstrip"] = token["content"] == "<|im_end|>";
+  folder.write("tokenizer.json", model.dump());
+  folder.write("tokenizer_config.json", read_file(kGolden + "model/tokenizer_config.json"));
+  const Tokenizer taking = Tokenizer::load(folder.path());
+  const EncodedChat chat = encode_chat(taking, golden_template("chatml.jinja"),
+                                       golden_["conversations"]["turns"], false, Json::object());
+  EXPECT_LT(chat.ids.size(), tokenizer_.encode(chat.text).size());
+  EXPECT_THAT(turns(chat), ElementsAre("b<|im_end|>", "d<|im_end|>", "f<|im_end|>"));
 }
 
 TEST_F(ChatEncoder, TakesGenerationBlocksFirst) {

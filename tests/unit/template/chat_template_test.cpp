@@ -102,14 +102,14 @@ TEST(ChatTemplate, GivesVariables) {
             "own FalseTrueTrue1True");
 }
 
-TEST(ChatTemplate, KnowsOtherNamesOfReasoning) {
+TEST(ChatTemplate, TakesReasoningUnderTheNameThatTheRowGives) {
   const ChatTemplate chat_template = ChatTemplate::parse(
       "{% for m in messages %}{{ m.reasoning_content }}/{{ m.thinking }};{% endfor %}", "t",
       Json::object());
   const Json messages = Json::parse(
-      R"([{"thinking": "a"}, {"reasoning": "b"}, {"reasoning_content": "c"}, {"content": "d"},
+      R"([{"thinking": "a"}, {"reasoning": "b"}, {"reasoning_content": "c"},
           {"reasoning_content": null, "thinking": "e"}])");
-  EXPECT_EQ(render(chat_template, messages), "a/a;b/b;c/c;/;e/e;");
+  EXPECT_EQ(render(chat_template, messages), "/a;/;c/;None/e;");
 }
 
 TEST(ChatTemplate, GivesTheTemplatesOwnMessage) {
