@@ -59,8 +59,8 @@ class Chat {
         .ids = data::encode_prompt(model_.text.tokenizer, model_.text.chat_template, messages_,
                                    Json::object()),
         .seed = derive_seed(options_.seed, "chat", messages_.size())};
-    const std::int64_t room = model_.decoder->config().max_position_embeddings -
-                              static_cast<std::int64_t>(prompt.ids.size());
+    const std::int64_t room =
+        model_.decoder->config().longest_sequence - static_cast<std::int64_t>(prompt.ids.size());
     if (room < 1) {
       std::cerr
           << "The conversation is as long as the model's positions allow; /new starts over.\n";

@@ -55,12 +55,11 @@ int generate(const GenerateOptions& options) {
                                          model.text.chat_template),
       .ignore_stop = options.ignore_eos,
       .max_batch = options.batch};
-  const std::int64_t room =
-      model.decoder->config().max_position_embeddings - options.max_new_tokens;
+  const std::int64_t room = model.decoder->config().longest_sequence - options.max_new_tokens;
   if (room < 1) {
     throw ConfigError(
         fmt::format("--max-new-tokens: got {}, want less than the model's {} positions",
-                    options.max_new_tokens, model.decoder->config().max_position_embeddings));
+                    options.max_new_tokens, model.decoder->config().longest_sequence));
   }
   std::uint64_t index = 0;
   Throughput done;

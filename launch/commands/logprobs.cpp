@@ -22,7 +22,7 @@ std::vector<NewFields> score_rows(const LoadedModel& model, const std::vector<Ro
   const at::NoGradGuard no_grad;
   std::vector<data::Example> documents;
   const model::ModelConfig& config = model.decoder->config();
-  const std::int64_t positions = config.max_position_embeddings;
+  const std::int64_t positions = config.longest_sequence;
   for (const RowText& row : rows) {
     data::Example document;
     if (data::find_column(row.row, "ids") != nullptr) {

@@ -100,8 +100,8 @@ class Evaluation {
     }
     std::int64_t longest = config_.max_completion_length;
     if (!config_.choices.empty()) longest = 0;
-    prompts_ = engine::encode_prompts(
-        context_, rows_, {context_.decoder.config().max_position_embeddings - longest});
+    prompts_ = engine::encode_prompts(context_, rows_,
+                                      {context_.decoder.config().longest_sequence - longest});
   }
 
   void answer_my_rows(std::vector<std::string>& answers) {

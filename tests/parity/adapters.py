@@ -53,7 +53,7 @@ CASES = {
 
 class Family:
     def __init__(self, limbic: Limbic, name: str):
-        config = make_golden.families(make_golden.FULL)[name]
+        config = make_golden.families(make_golden.FULL, make_golden.FULL_LENGTHS)[name]
         self.limbic, self.folder, self.tied = limbic, limbic.place(name), config.tie_word_embeddings
         make_golden.build(name, config, self.folder)
         write_tokenizer(self.folder, config.vocab_size)

@@ -54,7 +54,7 @@ TALKS = (
 def families() -> dict:
     """By the names of the rows; make_golden looks for its options under the same ones."""
     common = make_golden.COMMON | make_golden.FULL | dict(tie_word_embeddings=False)
-    found = make_golden.families(make_golden.FULL)
+    found = make_golden.families(make_golden.FULL, make_golden.FULL_LENGTHS)
     plain = dict(rope_parameters=make_golden.rope("default", 5000.0))
     rows = {"llama2": LlamaConfig(**common, **plain), "llama": found.pop("llama"), "mistral": found.pop("mistral"),
             "mistral_no_window": MistralConfig(**common, **plain, sliding_window=None)}
@@ -117,7 +117,7 @@ def compare(limbic: Limbic, folder: pathlib.Path, adapter: pathlib.Path, data, r
 
 def family_row(limbic: Limbic, name: str, config) -> dict:
     folder = limbic.place(name)
-    make_golden.make(name, config, folder, make_golden.FULL_LENGTHS)
+    make_golden.make(name, config, folder, make_golden.FULL_LENGTHS, make_golden.FULL_TOKENS)
     write_tokenizer(folder, config.vocab_size)
     golden = load_file(folder / "golden.safetensors")
     lengths = golden["lengths"].tolist()

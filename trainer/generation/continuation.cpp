@@ -71,11 +71,11 @@ std::vector<std::vector<double>> score_continuations(const model::Decoder& decod
     std::size_t longest = 0;
     for (const auto& ids : question.continuations) longest = std::max(longest, ids.size());
     const auto length = static_cast<std::int64_t>(question.prompt.size() + longest);
-    if (length > decoder.config().max_position_embeddings) {
+    if (length > decoder.config().longest_sequence) {
       throw DataError(
           fmt::format("got a prompt with a continuation of {} tokens, want at most the "
                       "model's {} positions",
-                      length, decoder.config().max_position_embeddings));
+                      length, decoder.config().longest_sequence));
     }
   }
   for (std::size_t begin = 0; begin < questions.size(); begin += wave) {

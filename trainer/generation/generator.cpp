@@ -14,11 +14,11 @@ void check_prompts(const model::ModelConfig& model, const std::vector<Prompt>& p
   for (const Prompt& prompt : prompts) {
     const auto length = static_cast<std::int64_t>(prompt.ids.size());
     if (length == 0) throw DataError("generation: got an empty prompt, want at least one token");
-    if (length + config.max_new_tokens > model.max_position_embeddings) {
+    if (length + config.max_new_tokens > model.longest_sequence) {
       throw DataError(
           fmt::format("generation: got a prompt of {} tokens and max_new_tokens {}, want "
                       "at most the model's {} positions together",
-                      length, config.max_new_tokens, model.max_position_embeddings));
+                      length, config.max_new_tokens, model.longest_sequence));
     }
     model.check_continuation(length, length + config.max_new_tokens);
     model.check_tokens(prompt.ids);

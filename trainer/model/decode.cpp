@@ -186,7 +186,7 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
   if (math_ == Math::kAten) return decode_padded(tokens, options, cache);
   at::NoGradGuard no_grad;
   const Step step = plan_step(cache);
-  check(step.longest <= config_.max_position_embeddings, "decode beyond the model's positions");
+  check(step.longest <= config_.longest_sequence, "decode beyond the model's positions");
   for (std::size_t i = 0; i < step.slot.size(); ++i) {
     config_.check_continuation(step.prompt_length[i], step.prompt_length[i] + step.own_length[i]);
   }

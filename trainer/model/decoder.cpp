@@ -1,6 +1,7 @@
 #include "trainer/model/decoder.h"
 
 #include <algorithm>
+#include <map>
 
 #include "trainer/base/error.h"
 #include "trainer/base/seed.h"
@@ -8,12 +9,64 @@
 
 namespace limbic::model {
 
+namespace {
+
+// A dynamic rope turns a prompt by the length of what follows it.
+void check_shared_prompt(const ModelConfig& config, std::int64_t length) {
+  const auto is_dynamic = [](const RopeConfig& rope) {
+    return rope.kind == RopeConfig::Kind::kDynamic;
+  };
+  if (length <= config.max_position_embeddings || !std::ranges::any_of(config.ropes, is_dynamic)) {
+    return;
+  }
+  throw DataError(fmt::format(
+      "sequences of {} tokens that share a prompt: want at most the {} positions up to which the "
+      "model's dynamic rope is the same for all",
+      length, config.max_position_embeddings));
+}
+
+// What turns the tokens of a batch: a table and the row of each token.
+struct BatchRope {
+  RopeRows table;
+  at::Tensor rows;  // [tokens] int32
+};
+
+BatchRope batch_rope(const RopeTable& rope, const PackedTokens& batch,
+                     const std::vector<std::int64_t>& lengths) {
+  const std::int64_t limit = std::max(rope.short_limit, rope.dynamic_limit);
+  const auto is_long = [&](std::int64_t length) { return length > limit; };
+  if (limit == 0 || std::ranges::none_of(lengths, is_long)) return {rope, batch.positions};
+  BatchRope out{rope, batch.positions.clone()};
+  std::map<std::int64_t, std::int64_t> first_row;  // by length
+  std::vector<at::Tensor> cos = {rope.cos}, sin = {rope.sin};
+  std::int64_t count = rope.cos.size(0);
+  for (std::size_t s = 0; s < lengths.size(); ++s) {
+    if (!is_long(lengths[s])) continue;
+    std::int64_t first = rope.short_limit;
+    if (rope.dynamic_limit != 0) {
+      const auto [place, is_new] = first_row.try_emplace(lengths[s], count);
+      first = place->second;
+      if (is_new) {
+        const RopeRows own = rope.of_length(lengths[s]);
+        cos.push_back(own.cos);
+        sin.push_back(own.sin);
+        count += lengths[s];
+      }
+    }
+    out.rows.slice(0, batch.offsets[s], batch.offsets[s + 1]).add_(first);
+  }
+  if (!first_row.empty()) out.table = {.cos = at::cat(cos, 0), .sin = at::cat(sin, 0)};
+  return out;
+}
+
+}  // namespace
+
 Decoder::Decoder(ModelConfig config, at::ScalarType compute, at::Device device, Math math)
     : config_(std::move(config)), compute_(compute), device_(device), math_(math) {
   check(device.is_cpu() || math == Math::kAten, "the fused kernels run on a CPU");
   layers_.resize(static_cast<std::size_t>(config_.num_hidden_layers));
   for (const RopeConfig& rope : config_.ropes) {
-    ropes_.emplace_back(rope, config_.head_dim, config_.max_position_embeddings, device_);
+    ropes_.emplace_back(rope, config_.head_dim, config_.longest_sequence, device_);
   }
 }
 
@@ -27,28 +80,16 @@ std::vector<std::int64_t> Decoder::checked_lengths(const PackedTokens& batch) co
       const auto s = static_cast<std::size_t>(i);
       const std::int64_t length = first + batch.offsets[s + 1] - batch.offsets[s];
       if (i == families[f]) first = length;
-      if (length > config_.max_position_embeddings) {
+      if (length > config_.longest_sequence) {
         throw DataError(fmt::format("sequence of {} tokens: want at most the model's {} positions",
-                                    length, config_.max_position_embeddings));
+                                    length, config_.longest_sequence));
       }
       config_.check_continuation(first, length);
+      if (i != families[f]) check_shared_prompt(config_, length);
       lengths.push_back(length);
     }
   }
   return lengths;
-}
-
-at::Tensor Decoder::rope_rows(const RopeTable& rope, const PackedTokens& batch,
-                              const std::vector<std::int64_t>& lengths) const {
-  const auto is_long = [&](std::int64_t length) { return length > rope.short_limit; };
-  if (rope.short_limit == 0 || std::ranges::none_of(lengths, is_long)) return batch.positions;
-  at::Tensor rows = batch.positions.clone();
-  for (std::size_t s = 0; s < lengths.size(); ++s) {
-    if (is_long(lengths[s])) {
-      rows.slice(0, batch.offsets[s], batch.offsets[s + 1]).add_(rope.short_limit);
-    }
-  }
-  return rows;
 }
 
 at::Tensor Decoder::gain(const at::Tensor& weight) const {
@@ -90,8 +131,8 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
                                std::vector<KeyValueTap>* taps) const {
   const std::vector<std::int64_t> lengths = checked_lengths(batch);
   const Operations& ops = operations(math_);
-  std::vector<at::Tensor> rows;
-  for (const RopeTable& rope : ropes_) rows.push_back(rope_rows(rope, batch, lengths));
+  std::vector<BatchRope> ropes;
+  for (const RopeTable& rope : ropes_) ropes.push_back(batch_rope(rope, batch, lengths));
   AttentionPlan plan = attention_plan();
   plan.offsets = batch.offsets;
   plan.families = batch.families;
@@ -107,9 +148,9 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
     const Layer& layer = layers_[i];
     const LayerKind& kind = config_.layer_kinds[i];
     plan.window = kind.window;
-    plan.cos = ropes_[kind.rope].cos;
-    plan.sin = ropes_[kind.rope].sin;
-    plan.positions = rows[kind.rope];
+    plan.cos = ropes[kind.rope].table.cos;
+    plan.sin = ropes[kind.rope].table.sin;
+    plan.positions = ropes[kind.rope].rows;
     auto [sum, x] = ops.add_rms_norm(residual, delta, gain(layer.input_norm), eps, compute_);
     const at::Tensor attended =
         ops.packed_attention(linear(layer.qkv, x), gain(layer.q_norm), gain(layer.k_norm), plan,

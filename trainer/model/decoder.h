@@ -108,9 +108,6 @@ class Decoder {
   const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
   // Tokens of each sequence with what it continues.
   std::vector<std::int64_t> checked_lengths(const PackedTokens& batch) const;
-  // Rows of a rope's table for the tokens of a batch.
-  at::Tensor rope_rows(const RopeTable& rope, const PackedTokens& batch,
-                       const std::vector<std::int64_t>& lengths) const;
   // What a norm multiplies by.
   at::Tensor gain(const at::Tensor& weight) const;
   // The norm behind attention or MLP where the family has one.

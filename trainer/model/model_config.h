@@ -32,6 +32,8 @@ struct ModelConfig {
   std::int64_t head_dim = 0;
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
+  // Tokens of a sequence: as many, or `factor` times as many with a dynamic rope.
+  std::int64_t longest_sequence = 0;
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;

@@ -30,7 +30,7 @@ data::RowPlanConfig plan_config(const SftConfig& config, std::uint64_t seed, int
 }
 
 std::int64_t longest_sequence(const engine::RunContext& context, const SftConfig& config) {
-  return std::min(config.train.max_length, context.decoder.config().max_position_embeddings);
+  return std::min(config.train.max_length, context.decoder.config().longest_sequence);
 }
 
 class SftSource final : public engine::StepSource {

@@ -23,6 +23,7 @@ from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, 
                           MistralConfig, Phi3Config, Qwen2Config, Qwen3Config)
 
 LENGTHS, FULL_LENGTHS = (7, 12, 5), (7, 61, 33)
+TOKENS, FULL_TOKENS = 32, 64  # generated: more than any window
 SMALL = dict(hidden_size=36, intermediate_size=44, vocab_size=131, head_dim=10, max_position_embeddings=64)
 FULL = dict(hidden_size=60, intermediate_size=91, vocab_size=1003, head_dim=24, max_position_embeddings=128)
 COMMON = dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, initializer_range=0.2,
@@ -40,7 +41,7 @@ def phi3_rope(head_dim: int) -> dict:
                 short_factor=[1.0 + 0.1 * i for i in range(pairs)], long_factor=[2.0 + i for i in range(pairs)])
 
 
-def families(sizes: dict) -> dict:
+def families(sizes: dict, lengths: tuple[int, ...]) -> dict:
     common = COMMON | sizes
     derived = {k: v for k, v in common.items() if k != "head_dim"}
     gemma = dict(query_pre_attn_scalar=17, sliding_window=4)
@@ -53,8 +54,10 @@ def families(sizes: dict) -> dict:
         "qwen2": Qwen2Config(**derived, tie_word_embeddings=True, use_sliding_window=True, sliding_window=3,
                              max_window_layers=1,
                              rope_parameters=rope("yarn", 1e6, factor=4.0, original_max_position_embeddings=16)),
-        "qwen3": Qwen3Config(**common, tie_word_embeddings=True, use_sliding_window=False, attention_bias=False,
-                             rope_parameters=rope("dynamic", 1e6, factor=2.0)),
+        # The longest sequence alone, and what is generated, go beyond the positions of a dynamic rope.
+        "qwen3": Qwen3Config(**common | dict(max_position_embeddings=sorted(lengths)[-2] + 1),
+                             tie_word_embeddings=True, use_sliding_window=False, attention_bias=False,
+                             rope_parameters=rope("dynamic", 1e4, factor=8.0)),
         "phi3": Phi3Config(**derived, tie_word_embeddings=False, original_max_position_embeddings=8,
                            rope_parameters=phi3_rope(common["hidden_size"] // common["num_attention_heads"])),
         "gemma": GemmaConfig(**common, rope_parameters=rope("linear", factor=3.0)),
@@ -200,7 +203,7 @@ def reference(model, data, prompt: torch.Tensor, tokens: int, adapter: pathlib.P
     return golden
 
 
-def make(name: str, config, folder: pathlib.Path, lengths: tuple[int, ...]) -> None:
+def make(name: str, config, folder: pathlib.Path, lengths: tuple[int, ...], tokens: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     model = build(name, config, folder)
     data = sequences(config.vocab_size, lengths)
@@ -209,8 +212,7 @@ def make(name: str, config, folder: pathlib.Path, lengths: tuple[int, ...]) -> N
     golden = {"ids": torch.cat([ids for ids, _ in data]).int(), "mask": torch.cat([m for _, m in data]).to(torch.uint8),
               "lengths": torch.tensor(lengths, dtype=torch.int32)}
     options = dict(r=3, lora_alpha=5) | ADAPTERS.get(name, dict(target_modules="all-linear"))
-    # Half of the positions: more than any window, and prompt and tokens stay on one side of every rope.
-    golden |= reference(model, data, data[1][0], config.max_position_embeddings // 2, folder / "adapter", options)
+    golden |= reference(model, data, data[1][0], tokens, folder / "adapter", options)
     save_file(golden, folder / "golden.safetensors")
 
 
@@ -220,10 +222,10 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
-    sizes, lengths = (FULL, FULL_LENGTHS) if options.full else (SMALL, LENGTHS)
-    for family, configuration in families(sizes).items():
+    sizes, lengths, tokens = (FULL, FULL_LENGTHS, FULL_TOKENS) if options.full else (SMALL, LENGTHS, TOKENS)
+    for family, configuration in families(sizes, lengths).items():
         if not options.only or family in options.only:
-            make(family, configuration, options.output / family, lengths)
+            make(family, configuration, options.output / family, lengths, tokens)
 
 
 if __name__ == "__main__":

@@ -102,13 +102,21 @@ TEST(RopeFrequencies, DefaultIsAPowerOfTheta) {
   EXPECT_NEAR(frequencies[1], 0.1, 1e-8);
 }
 
-TEST(RopeFrequencies, LinearDividesAndDynamicLeavesThem) {
+TEST(RopeFrequencies, LinearDivides) {
   expect_near(
       rope_frequencies({.kind = RopeConfig::Kind::kLinear, .theta = 100.0, .factor = 4.0}, 4),
       {0.25, 0.025});
-  expect_near(
-      rope_frequencies({.kind = RopeConfig::Kind::kDynamic, .theta = 100.0, .factor = 4.0}, 4),
-      {1.0, 0.1});
+}
+
+const RopeConfig kDynamic{
+    .kind = RopeConfig::Kind::kDynamic, .theta = 100.0, .factor = 4.0, .original_positions = 8.0};
+
+// Base 100 (4 x 16 / 8 - 3)^(4 / 2) = 2500.
+TEST(RopeFrequencies, DynamicGrowsWithTheLength) {
+  for (const std::int64_t length : {0, 1, 8}) {
+    expect_near(rope_frequencies(kDynamic, 4, length), {1.0, 0.1});
+  }
+  expect_near(rope_frequencies(kDynamic, 4, 16), {1.0, 0.02});
 }
 
 // 8 dimensions, base 10000, 4096 positions: the ramp reaches from floor(1.31) = 1 to ceil(2.81)
@@ -122,10 +130,11 @@ TEST(RopeFrequencies, YarnKeepsFastDimensionsAndStretchesSlowOnes) {
 TEST(RopeFrequencies, LongropeHasTwoSets) {
   const RopeConfig rope{.kind = RopeConfig::Kind::kLongrope,
                         .theta = 100.0,
+                        .original_positions = 8.0,
                         .short_factors = {1.0, 2.0},
                         .long_factors = {4.0, 5.0}};
-  expect_near(rope_frequencies(rope, 4), {1.0, 0.05});
-  expect_near(rope_frequencies(rope, 4, true), {0.25, 0.02});
+  expect_near(rope_frequencies(rope, 4, 8), {1.0, 0.05});
+  expect_near(rope_frequencies(rope, 4, 9), {0.25, 0.02});
 }
 
 TEST(RopeFrequencies, OnlyAShareOfAHeadMayBeRotated) {
@@ -193,6 +202,20 @@ TEST(Rope, AttentionFactorsFollowTheStretch) {
 }
 
 // Short rows up to the boundary, then rows of long factors from position 0 on.
+// Row 9 is of a sequence of 10: base 100 (4 x 10 / 8 - 3)^2 = 400.
+TEST(RopeTable, FollowsADynamicRope) {
+  ASSERT_EQ(longest_sequence(kDynamic, 8), 32);
+  EXPECT_EQ(longest_sequence({.factor = 4.0}, 8), 8);
+  const RopeTable table(kDynamic, 4, 32, at::kCPU);
+  EXPECT_EQ(table.dynamic_limit, 8);
+  ASSERT_EQ(table.cos.size(0), 32);
+  EXPECT_NEAR(table.cos[7][1].item<float>(), std::cos(7 * 0.1), 1e-6);
+  EXPECT_NEAR(table.sin[9][1].item<float>(), std::sin(9 / 20.0), 1e-6);
+  const RopeRows rows = table.of_length(16);
+  ASSERT_EQ(rows.sin.size(0), 16);
+  EXPECT_NEAR(rows.sin[3][1].item<float>(), std::sin(3 * 0.02), 1e-6);
+}
+
 TEST(RopeTable, HoldsBothSetsOfLongrope) {
   const RopeConfig rope{.kind = RopeConfig::Kind::kLongrope,
                         .original_positions = 4.0,

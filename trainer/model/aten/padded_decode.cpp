@@ -125,7 +125,7 @@ Step plan_step(const ModelConfig& config, const std::vector<RopeTable>& ropes, K
     const auto at = static_cast<std::size_t>(slot);
     const std::int64_t length = cache.prompt_length[at] + ++cache.own_length[at];
     check(cache.own_length[at] == padded.length, "sequences of a batch go in step");
-    check(length <= config.max_position_embeddings, "decode beyond the model's positions");
+    check(length <= config.longest_sequence, "decode beyond the model's positions");
     config.check_continuation(cache.prompt_length[at], length);
     row[static_cast<std::size_t>(padded.cell[at])] = static_cast<std::int64_t>(cell.size());
     cell.push_back(padded.cell[at]);

@@ -10,7 +10,6 @@ constexpr const char* kFull = "full_attention";
 constexpr const char* kSliding = "sliding_attention";
 constexpr std::int64_t kMaxLayers = 4096;
 // Of positions x head_dim: a table of their angles then has at most 1 GB.
-constexpr std::int64_t kMaxAngles = std::int64_t{1} << 29;
 
 // transformers' values where config.json has none.
 struct Defaults {
@@ -291,6 +290,10 @@ void read_family(const JsonReader& config, ModelConfig& out) {
   read_sizes(config, family.defaults, out);
   family.read(config, out);
   read_ropes(config, out);
+  for (const RopeConfig& rope : out.ropes) {
+    out.longest_sequence =
+        std::max(out.longest_sequence, longest_sequence(rope, out.max_position_embeddings));
+  }
 }
 
 }  // namespace limbic::model

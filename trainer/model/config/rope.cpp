@@ -98,14 +98,27 @@ at::Tensor llama3_frequencies(const RopeConfig& rope, const at::Tensor& frequenc
   return at::where((lengths >= shortest).logical_and(lengths <= longest), between, slow);
 }
 
-at::Tensor frequencies_of(const RopeConfig& rope, std::int64_t dimensions, bool longer) {
+// Of sequences of so many tokens each, lengths [n] float32 -> [n, pairs].
+at::Tensor dynamic_frequencies(const RopeConfig& rope, std::int64_t dimensions,
+                               const at::Tensor& lengths) {
+  const auto width = static_cast<double>(dimensions);
+  const at::Tensor stretched =
+      rope.factor * lengths.clamp_min(rope.original_positions) / rope.original_positions -
+      (rope.factor - 1.0);
+  const at::Tensor base = rope.theta * stretched.pow(width / (width - 2.0));
+  return 1.0 / at::pow(base.unsqueeze(1), at::arange(0, dimensions, 2, at::kFloat) / dimensions);
+}
+
+at::Tensor frequencies_of(const RopeConfig& rope, std::int64_t dimensions, std::int64_t length) {
   using Kind = RopeConfig::Kind;
   const at::Tensor powers =
       at::pow(rope.theta, at::arange(0, dimensions, 2, at::kFloat) / dimensions);
   switch (rope.kind) {
     case Kind::kDefault:
-    case Kind::kDynamic:
       return 1.0 / powers;
+    case Kind::kDynamic:
+      if (static_cast<double>(length) <= rope.original_positions) return 1.0 / powers;
+      return dynamic_frequencies(rope, dimensions, at::full({1}, length, at::kFloat)).squeeze(0);
     case Kind::kLinear:
       return 1.0 / powers / rope.factor;
     case Kind::kYarn: {
@@ -113,6 +126,7 @@ at::Tensor frequencies_of(const RopeConfig& rope, std::int64_t dimensions, bool 
       return 1.0 / (rope.factor * powers) * (1.0 - shares) + 1.0 / powers * shares;
     }
     case Kind::kLongrope: {
+      const bool longer = static_cast<double>(length) > rope.original_positions;
       const std::vector<double>& factors = longer ? rope.long_factors : rope.short_factors;
       return 1.0 / (at::tensor(factors, at::kFloat) * powers);
     }
@@ -123,10 +137,11 @@ at::Tensor frequencies_of(const RopeConfig& rope, std::int64_t dimensions, bool 
 }
 
 // Extreme bases and factors make angles that no float32 holds.
-void check_angles(const JsonReader& section, const RopeConfig& rope, std::int64_t head_dim) {
+void check_angles(const JsonReader& section, const RopeConfig& rope, std::int64_t head_dim,
+                  std::int64_t longest) {
   std::vector<double> values = {rope.attention_factor};
-  for (const bool longer : {false, true}) {
-    for (const double frequency : rope_frequencies(rope, head_dim, longer)) {
+  for (const std::int64_t length : {std::int64_t{0}, longest}) {
+    for (const double frequency : rope_frequencies(rope, head_dim, length)) {
       values.push_back(frequency);
     }
   }
@@ -138,15 +153,29 @@ void check_angles(const JsonReader& section, const RopeConfig& rope, std::int64_
   }
 }
 
+// Angles [positions, rotated / 2] of a sequence of `length` tokens: float32 products of float32
+// factors.
+at::Tensor angles(const RopeConfig& rope, std::int64_t head_dim, std::int64_t positions,
+                  std::int64_t length) {
+  const at::Tensor inverse = frequencies_of(rope, rotated_dimensions(rope, head_dim), length);
+  return at::arange(positions, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
+}
+
+RopeRows turned_by(const at::Tensor& angles, const RopeConfig& rope, at::Device device) {
+  return {.cos = (angles.cos() * rope.attention_factor).contiguous().to(device),
+          .sin = (angles.sin() * rope.attention_factor).contiguous().to(device)};
+}
+
 }  // namespace
 
 std::int64_t rotated_dimensions(const RopeConfig& rope, std::int64_t head_dim) {
   return static_cast<std::int64_t>(static_cast<double>(head_dim) * rope.partial);
 }
 
-std::vector<double> rope_frequencies(const RopeConfig& rope, std::int64_t head_dim, bool longer) {
+std::vector<double> rope_frequencies(const RopeConfig& rope, std::int64_t head_dim,
+                                     std::int64_t length) {
   const at::Tensor values =
-      frequencies_of(rope, rotated_dimensions(rope, head_dim), longer).to(at::kDouble);
+      frequencies_of(rope, rotated_dimensions(rope, head_dim), length).to(at::kDouble);
   return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
 }
 
@@ -176,6 +205,14 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
   const double stretch = positions / rope.original_positions;
   if (rope.kind == Kind::kLinear || rope.kind == Kind::kDynamic) {
     rope.factor = section.positive("factor");
+    if (rope.kind == Kind::kDynamic) {
+      rope.original_positions = positions;
+      const std::int64_t most = kMaxAngles / head_dim / max_positions;
+      if (rope.factor > static_cast<double>(most)) {
+        section.fail("factor", fmt::format("{}", rope.factor),
+                     fmt::format("at most {} with {} positions", most, max_positions));
+      }
+    }
   } else if (rope.kind == Kind::kYarn) {
     read_yarn(section, stretch, rope);
   } else if (rope.kind == Kind::kLongrope) {
@@ -183,26 +220,35 @@ RopeConfig read_rope(const JsonReader& config, const JsonReader& section, double
   } else if (rope.kind == Kind::kLlama3) {
     read_llama3(section, rope);
   }
-  check_angles(section, rope, head_dim);
+  check_angles(section, rope, head_dim, longest_sequence(rope, max_positions) + 1);
   return rope;
 }
 
-RopeTable::RopeTable(const RopeConfig& rope, std::int64_t head_dim, std::int64_t max_positions,
-                     at::Device device) {
-  // Angles are float32 products of float32 factors.
-  const auto angles = [&](std::int64_t positions, bool longer) {
-    const at::Tensor inverse =
-        at::tensor(rope_frequencies(rope, head_dim, longer), at::kDouble).to(at::kFloat);
-    return at::arange(positions, at::kFloat).unsqueeze(1) * inverse.unsqueeze(0);
-  };
-  at::Tensor all = angles(max_positions, false);
+std::int64_t longest_sequence(const RopeConfig& rope, std::int64_t max_positions) {
+  if (rope.kind != RopeConfig::Kind::kDynamic || rope.factor <= 1.0) return max_positions;
+  return static_cast<std::int64_t>(static_cast<double>(max_positions) * rope.factor);
+}
+
+RopeTable::RopeTable(const RopeConfig& rope, std::int64_t head_dim, std::int64_t positions,
+                     at::Device device)
+    : config_(rope), head_dim_(head_dim) {
   const auto original = static_cast<std::int64_t>(rope.original_positions);
-  if (rope.kind == RopeConfig::Kind::kLongrope && original < max_positions) {
+  at::Tensor all = angles(rope, head_dim, positions, 0);
+  if (rope.kind == RopeConfig::Kind::kLongrope && original < positions) {
     short_limit = original;
-    all = at::cat({angles(original, false), angles(max_positions, true)}, 0);
+    all = at::cat({all.slice(0, 0, original), angles(rope, head_dim, positions, original + 1)}, 0);
+  } else if (rope.kind == RopeConfig::Kind::kDynamic) {
+    dynamic_limit = original;
+    const at::Tensor places = at::arange(original, positions, at::kFloat);
+    const at::Tensor inverse =
+        dynamic_frequencies(rope, rotated_dimensions(rope, head_dim), places + 1.0);
+    all = at::cat({all.slice(0, 0, original), places.unsqueeze(1) * inverse}, 0);
   }
-  cos = (all.cos() * rope.attention_factor).contiguous().to(device);
-  sin = (all.sin() * rope.attention_factor).contiguous().to(device);
+  static_cast<RopeRows&>(*this) = turned_by(all, rope, device);
+}
+
+RopeRows RopeTable::of_length(std::int64_t length) const {
+  return turned_by(angles(config_, head_dim_, length, length), config_, cos.device());
 }
 
 }  // namespace limbic::model
