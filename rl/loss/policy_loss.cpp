@@ -1,5 +1,7 @@
 #include "rl/loss/policy_loss.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -22,6 +24,7 @@ at::Tensor token_weights(const Completions& completions, const StepTotals& total
   switch (type) {
     case LossType::kGrpo:
     case LossType::kSapo:
+    case LossType::kRloo:
       return weigh(completions.lengths().reciprocal() / totals.completions);
     case LossType::kDrGrpo:
       return weigh(ones / (totals.completions * totals.max_completion_length));
@@ -40,8 +43,11 @@ void check_settings(Fields& f, const PolicyLossConfig& c) {
   const SurrogateConfig& s = c.surrogate;
   const SurrogateKind kind = surrogate_of(c.loss_type);
   const SurrogateConfig untouched;
-  if (c.loss_type == LossType::kLuspo && c.importance_sampling_level != Level::kSequence) {
-    f.fail("importance_sampling_level", "got token with luspo, want sequence");
+  const bool of_sequences = c.loss_type == LossType::kLuspo || c.loss_type == LossType::kRloo;
+  if (of_sequences && c.importance_sampling_level != Level::kSequence) {
+    f.fail("importance_sampling_level",
+           fmt::format("got token with {}, want sequence",
+                       c.loss_type == LossType::kLuspo ? "luspo" : "rloo"));
   }
   if (kind == SurrogateKind::kCispo && !s.epsilon_high) {
     f.fail("epsilon_high", "got nothing with cispo, want the greatest ratio; 5.0 is usual");
@@ -75,6 +81,21 @@ void apply_correction(const PolicyInputs& inputs, const at::Tensor& old,
   out.correction_max = weights.max().item<double>();
 }
 
+void count_clips(const Surrogate& part, const Completions& completions,
+                 const PolicyLossConfig& config, PolicyLoss& out) {
+  const auto shares = [&](const at::Tensor& clipped) {
+    return completions.sum(clipped.to(completions.lengths().scalar_type())) / completions.lengths();
+  };
+  const at::Tensor low = shares(part.clip_low), high = shares(part.clip_high);
+  const at::Tensor by = config.importance_sampling_level == Level::kToken
+                            ? completions.lengths()
+                            : at::ones_like(completions.lengths());
+  out.clip_low = (low * by).sum().item<double>();
+  out.clip_high = (high * by).sum().item<double>();
+  out.clip_low_min = low.min().item<double>();
+  out.clip_high_max = high.max().item<double>();
+}
+
 }  // namespace
 
 void describe(Fields& f, PolicyLossConfig& c) {
@@ -85,12 +106,14 @@ void describe(Fields& f, PolicyLossConfig& c) {
             {LossType::kDapo, "dapo"},
             {LossType::kCispo, "cispo"},
             {LossType::kSapo, "sapo"},
-            {LossType::kLuspo, "luspo"}},
+            {LossType::kLuspo, "luspo"},
+            {LossType::kRloo, "rloo"}},
            "what the loss of a token is and how token losses are averaged; bnpo and dapo are both "
            "over all tokens of the optimizer step");
   f.choice("importance_sampling_level", c.importance_sampling_level,
            {{Level::kToken, "token"}, {Level::kSequence, "sequence"}},
-           "a ratio per token, or one per completion (GSPO with loss_type grpo)");
+           "a ratio per token, or one per completion: of its mean log-ratio (GSPO with loss_type "
+           "grpo), with loss_type rloo of the sum");
   describe(f, c.surrogate);
   describe(f, c.kl);
   describe(f, c.correction);
@@ -110,7 +133,9 @@ PolicyLoss policy_loss(const PolicyInputs& inputs, const StepTotals& totals,
   const at::Tensor old =
       inputs.old_logprobs.defined() ? inputs.old_logprobs : inputs.logprobs.detach();
   const at::Tensor ratio =
-      importance_ratio(inputs.logprobs - old, completions, config.importance_sampling_level);
+      config.loss_type == LossType::kRloo
+          ? completion_ratio(inputs.logprobs - old, completions)
+          : importance_ratio(inputs.logprobs - old, completions, config.importance_sampling_level);
   const Surrogate part = surrogate(ratio, inputs.logprobs, inputs.advantages,
                                    surrogate_of(config.loss_type), config.surrogate);
   PolicyLoss out;
@@ -134,13 +159,7 @@ PolicyLoss policy_loss(const PolicyInputs& inputs, const StepTotals& totals,
     out.loss = out.loss - bonus;
     out.bonus = bonus.item<double>();
   }
-  const auto count = [&](const at::Tensor& clipped) {
-    const at::Tensor ones = clipped.to(inputs.logprobs.scalar_type());
-    if (config.importance_sampling_level == Level::kToken) return ones.sum().item<double>();
-    return (completions.sum(ones) / completions.lengths()).sum().item<double>();
-  };
-  out.clip_low = count(part.clip_low);
-  out.clip_high = count(part.clip_high);
+  if (completions.count() > 0) count_clips(part, completions, config, out);
   return out;
 }
 

@@ -21,7 +21,7 @@
 
 namespace limbic::rl {
 
-enum class LossType { kGrpo, kBnpo, kDrGrpo, kDapo, kCispo, kSapo, kLuspo };
+enum class LossType { kGrpo, kBnpo, kDrGrpo, kDapo, kCispo, kSapo, kLuspo, kRloo };
 
 struct PolicyLossConfig {
   LossType loss_type = LossType::kDapo;
@@ -64,6 +64,9 @@ struct PolicyLoss {
   double kl = 0.0;
   double clip_low = 0.0;
   double clip_high = 0.0;
+  // Of a completion's tokens, the least and the largest share that is clipped.
+  double clip_low_min = 1.0;
+  double clip_high_max = 0.0;
   double bonus = 0.0;  // what the entropy takes off the loss
   // The correction's weights over the tokens; 0 tokens leave them as they are.
   double correction = 0.0;

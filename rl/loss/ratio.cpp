@@ -38,6 +38,10 @@ at::Tensor importance_ratio(const at::Tensor& log_ratio, const Completions& comp
   return completions.spread((completions.sum(log_ratio) / completions.lengths()).exp());
 }
 
+at::Tensor completion_ratio(const at::Tensor& log_ratio, const Completions& completions) {
+  return completions.spread(completions.sum(log_ratio).exp());
+}
+
 void describe(Fields& f, CorrectionConfig& c) {
   f.field("vllm_importance_sampling_correction", c.enabled,
           "weight the policy's loss with the ratio of its own probability and the one that the "

@@ -36,6 +36,9 @@ enum class Level { kToken, kSequence };
 at::Tensor importance_ratio(const at::Tensor& log_ratio, const Completions& completions,
                             Level level);
 
+// The ratio of the whole completion, exp of the sum, on each of its tokens (RLOO).
+at::Tensor completion_ratio(const at::Tensor& log_ratio, const Completions& completions);
+
 struct CorrectionConfig {
   bool enabled = false;
   Level level = Level::kToken;

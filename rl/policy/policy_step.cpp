@@ -141,6 +141,8 @@ void PolicyStep::count(const TrajectoryBatch& micro, const PolicyInputs& in,
   sums_.kl += out.kl;
   sums_.clip_low += out.clip_low;
   sums_.clip_high += out.clip_high;
+  sums_.clip_low_min = std::min(sums_.clip_low_min, out.clip_low_min);
+  sums_.clip_high_max = std::max(sums_.clip_high_max, out.clip_high_max);
   sums_.bonus += out.bonus;
   sums_.correction += out.correction;
   const bool first = sums_.correction_max == 0.0;
@@ -156,15 +158,13 @@ void PolicyStep::count(const TrajectoryBatch& micro, const PolicyInputs& in,
 }
 
 void PolicyStep::put_clips(Json& out, double units, double low, double high) {
-  const bool by_token = config_.loss.importance_sampling_level == Level::kToken;
-  const double mine = std::max(1.0, by_token ? sums_.tokens : sums_.completions);
   const std::vector<double> extremes =
-      parallel::max(context_.communicator, {-sums_.clip_low / mine, sums_.clip_high / mine});
+      parallel::max(context_.communicator, {-sums_.clip_low_min, sums_.clip_high_max});
   if (config_.loss.loss_type == LossType::kCispo) {
     out["cispo_clip_ratio"] = high / units;
   } else if (config_.loss.loss_type != LossType::kSapo) {
     out["clip_ratio/low_mean"] = low / units;
-    out["clip_ratio/low_min"] = -extremes[0] + 0.0;
+    out["clip_ratio/low_min"] = totals_.tokens > 0.0 ? -extremes[0] + 0.0 : 0.0;
     out["clip_ratio/high_mean"] = high / units;
     out["clip_ratio/high_max"] = extremes[1];
     out["clip_ratio/region_mean"] = (low + high) / units;

@@ -33,6 +33,7 @@ class PolicyStep {
   struct Sums {
     double tokens = 0.0, completions = 0.0, loss = 0.0;
     double kl = 0.0, entropy = 0.0, clip_low = 0.0, clip_high = 0.0, bonus = 0.0;
+    double clip_low_min = 1.0, clip_high_max = 0.0;  // of a completion
     double difference = 0.0, largest_difference = 0.0;
     double correction = 0.0, correction_min = 0.0, correction_max = 0.0;
   };

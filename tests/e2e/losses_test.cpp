@@ -59,7 +59,8 @@ TEST_F(Losses, EveryPolicyLossRaisesTheReward) {
        "5.0e-3"},
       {"dual", "delta: 2.0, num_iterations: 2, beta: 0.02"},
       {"rloo",
-       "advantage_estimator: rloo, beta: 0.01, kl_in_reward: true, kl_estimator: k1, "
+       "advantage_estimator: rloo, loss_type: rloo, importance_sampling_level: sequence, beta: "
+       "0.01, kl_in_reward: true, kl_estimator: k1, "
        "normalize_advantages: true"},
       {"rpp", "advantage_estimator: reinforce_plus_plus"},
       {"gdpo", "multi_objective_aggregation: normalize_then_sum"},

@@ -17,13 +17,15 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_trainer import RLOOTrainer
 
 HERE = pathlib.Path(__file__).parent
 LENGTHS = (3, 2, 1, 4)
 GROUP = 2
 MAX_LENGTH = 6
 REWARDS = (0.5, 2.0, 1.0, -0.25)
-TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo")
+TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "rloo")
+OF_SEQUENCES = ("luspo", "rloo")  # they have no ratios of tokens
 SCALES = ("group", "batch", "none")
 CLIPS = ({"epsilon": 0.2}, {"epsilon": 0.1, "epsilon_high": 0.28}, {"epsilon": 0.2, "delta": 1.3})
 KLS = (None, "k1", "k2", "k3", "k3 corrected")
@@ -100,9 +102,10 @@ def loss_by_hand(case: dict, data: dict) -> float:
     chosen = selected_tokens(case, data)
     for i, span in enumerate(spans()):
         advantage, length = case["advantages"][i], len(span)
-        mean_log_ratio = sum(data["logprobs"][t] - data["old"][t] for t in span) / length
+        sum_of_log_ratios = sum(data["logprobs"][t] - data["old"][t] for t in span)
+        of_sequence = sum_of_log_ratios if case["type"] == "rloo" else sum_of_log_ratios / length
         for t in span:
-            log_ratio = mean_log_ratio if case["level"] == "sequence" else data["logprobs"][t] - data["old"][t]
+            log_ratio = of_sequence if case["level"] == "sequence" else data["logprobs"][t] - data["old"][t]
             ratio = math.exp(log_ratio)
             value = surrogate_value(case, ratio, data["logprobs"][t], advantage)
             value *= chosen[t] * correction_value(case, data, span, t)
@@ -110,8 +113,9 @@ def loss_by_hand(case: dict, data: dict) -> float:
                 kl = kl_value(case["kl"].split()[0], data["logprobs"][t], data["reference"][t])
                 value += BETA * kl * (ratio if "corrected" in case["kl"] else 1.0)
             value *= case.get("weights", [1.0] * len(LENGTHS))[i]
-            total += value / {"grpo": len(LENGTHS) * length, "sapo": len(LENGTHS) * length,
-                              "dr_grpo": len(LENGTHS) * MAX_LENGTH, "luspo": len(LENGTHS)}.get(case["type"], all_tokens)
+            by = {"grpo": len(LENGTHS) * length, "sapo": len(LENGTHS) * length, "rloo": len(LENGTHS) * length,
+                  "dr_grpo": len(LENGTHS) * MAX_LENGTH, "luspo": len(LENGTHS)}.get(case["type"], all_tokens)
+            total += value / by
     if "entropy_coef" in case:
         total -= case["entropy_coef"] * sum(h * c for h, c in zip(data["entropy"], chosen, strict=True)) / sum(chosen)
     return total
@@ -134,7 +138,7 @@ def loss_of_torch(case: dict, data: dict, logprobs: torch.Tensor, entropy: torch
     log_ratio = logprobs - column(data["old"])
     if case["level"] == "sequence":
         sums = torch.zeros(len(LENGTHS), dtype=torch.float64).index_add(0, index, log_ratio)
-        log_ratio = sums[index] / lengths
+        log_ratio = sums[index] if case["type"] == "rloo" else sums[index] / lengths
     ratio = log_ratio.exp()
     if case["type"] == "cispo":
         loss = -ratio.detach().clamp(max=case["cap"]) * advantage * logprobs
@@ -154,8 +158,8 @@ def loss_of_torch(case: dict, data: dict, logprobs: torch.Tensor, entropy: torch
         loss = loss + BETA * kl * (ratio if "corrected" in case["kl"] else 1.0)
     if "weights" in case:
         loss = loss * column(case["weights"])[index]
-    by = {"grpo": lengths * len(LENGTHS), "sapo": lengths * len(LENGTHS), "dr_grpo": len(LENGTHS) * MAX_LENGTH,
-          "luspo": len(LENGTHS)}.get(case["type"], sum(LENGTHS))
+    by = {"grpo": lengths * len(LENGTHS), "sapo": lengths * len(LENGTHS), "rloo": lengths * len(LENGTHS),
+          "dr_grpo": len(LENGTHS) * MAX_LENGTH, "luspo": len(LENGTHS)}.get(case["type"], sum(LENGTHS))
     total = (loss / by).sum()
     if "entropy_coef" in case:
         total = total - case["entropy_coef"] * (entropy * chosen).sum() / chosen.sum()
@@ -185,7 +189,25 @@ def padded(values) -> torch.Tensor:
     return out
 
 
+def loss_of_rloo_trainer(case: dict, data: dict) -> float | None:
+    """It has neither a KL in the loss nor anything on top."""
+    if case["kl"] or {"delta", "correction", "quantile", "entropy_coef", "weights"} & set(case):
+        return None
+    mask = padded(np.ones(sum(LENGTHS)))
+    inputs = {"prompt_ids": torch.zeros(4, 1, dtype=torch.long), "prompt_mask": torch.ones(4, 1),
+              "completion_ids": torch.zeros(4, MAX_LENGTH, dtype=torch.long), "completion_mask": mask,
+              "advantages": torch.tensor(case["advantages"], dtype=torch.float64),
+              "old_logps": padded(data["old"]).sum(1)}
+    trainer = SimpleNamespace(
+        _get_per_token_logps_and_entropies=lambda *a, **k: (padded(data["logprobs"]), padded(data["entropy"]), None),
+        aux_loss_enabled=False, epsilon_low=case["epsilon"], epsilon_high=high_of(case), accelerator=Accelerator(),
+        model=SimpleNamespace(training=True), _metrics=defaultdict(lambda: defaultdict(list)))
+    return float(RLOOTrainer._compute_loss(trainer, None, inputs))
+
+
 def loss_of_trl(case: dict, data: dict) -> float | None:
+    if case["type"] == "rloo":
+        return loss_of_rloo_trainer(case, data)
     if case["kl"] in ("k1", "k2") or "weights" in case:
         return None
     mask = padded(np.ones(sum(LENGTHS)))
@@ -236,7 +258,7 @@ def grid() -> list[dict]:
     """Every loss type at the levels that it takes, with every clip it has, every KL and every scale."""
     cases = []
     for kind, level, kl, scale in itertools.product(TYPES, ("token", "sequence"), KLS, SCALES):
-        if kind == "luspo" and level == "token":
+        if kind in OF_SEQUENCES and level == "token":
             continue
         clips = [{"epsilon": 0.2, "cap": 1.2}] if kind == "cispo" else CLIPS[:1] if kind == "sapo" else CLIPS
         for clip in clips:
@@ -248,7 +270,7 @@ def extras() -> list[dict]:
     """What is put on top, for every loss type."""
     cases = []
     for kind in TYPES:
-        base = {"type": kind, "level": "sequence" if kind == "luspo" else "token", "kl": None, "scale": "group",
+        base = {"type": kind, "level": "sequence" if kind in OF_SEQUENCES else "token", "kl": None, "scale": "group",
                 "epsilon": 0.2} | ({"cap": 1.2} if kind == "cispo" else {})
         for mode in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"):
             cases.append(base | {"correction": mode, "bounds": [0.5, 1.5]})

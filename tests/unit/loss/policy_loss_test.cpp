@@ -18,7 +18,7 @@ namespace {
 const std::map<std::string, LossType> kTypes = {
     {"grpo", LossType::kGrpo},   {"bnpo", LossType::kBnpo},   {"dr_grpo", LossType::kDrGrpo},
     {"dapo", LossType::kDapo},   {"cispo", LossType::kCispo}, {"sapo", LossType::kSapo},
-    {"luspo", LossType::kLuspo},
+    {"luspo", LossType::kLuspo}, {"rloo", LossType::kRloo},
 };
 const std::map<std::string, ScaleRewards> kScales = {{"group", ScaleRewards::kGroup},
                                                      {"batch", ScaleRewards::kBatch},
@@ -180,10 +180,10 @@ TEST_F(PolicyLossReference, TheGridIsWhole) {
     seen[run.at("type")].insert(choice);
   }
   ASSERT_EQ(seen.size(), kTypes.size());
-  // 2 levels (luspo: 1) x 5 KL x 3 scales x 3 clips (cispo and sapo: 1), and 8 on top.
+  // 2 levels (luspo, rloo: 1) x 5 KL x 3 scales x 3 clips (cispo and sapo: 1), and 8 on top.
   for (const auto& [type, choices] : seen) {
     const std::size_t clips = type == "cispo" || type == "sapo" ? 1 : 3;
-    EXPECT_EQ(choices.size(), (type == "luspo" ? 1 : 2) * 15 * clips + 8) << type;
+    EXPECT_EQ(choices.size(), (type == "luspo" || type == "rloo" ? 1 : 2) * 15 * clips + 8) << type;
   }
 }
 
@@ -269,6 +269,31 @@ TEST(PolicyLoss, SequenceRatiosAreClippedAsAWhole) {
   EXPECT_NEAR(even.out.loss.item<double>(), -2.0, 1e-12);
   EXPECT_TRUE(at::allclose(even.grad, at::tensor({-1.0, -1.0}, at::kDouble)));
   EXPECT_EQ(even.out.clip_high, 0.0);
+}
+
+// RLOO: the tokens' ratios multiplied, and every token moves the completion by the whole of it.
+TEST(PolicyLoss, RlooHasTheRatioOfTheWholeCompletion) {
+  PolicyLossConfig config;
+  config.importance_sampling_level = Level::kSequence;
+  config.loss_type = LossType::kRloo;
+  const ByHand even = two_tokens(2.0, config);
+  EXPECT_NEAR(even.out.loss.item<double>(), -2.0, 1e-12);
+  EXPECT_TRUE(at::allclose(even.grad, at::tensor({-2.0, -2.0}, at::kDouble)));
+}
+
+// Completions of 2 and 1 tokens, one of three ratios above the range.
+TEST(PolicyLoss, ExtremesOfClipsAreOfCompletions) {
+  const auto options = at::TensorOptions().dtype(at::kDouble);
+  PolicyInputs in;
+  in.lengths = {2, 1};
+  in.logprobs = at::tensor({-0.5, -1.0, -1.0}, options).requires_grad_();
+  in.old_logprobs = at::full({3}, -1.0, options);
+  in.advantages = at::ones({3}, options);
+  const PolicyLoss out = policy_loss(
+      in, {.tokens = 3, .completions = 2, .selected = 3, .max_completion_length = 9}, {});
+  EXPECT_EQ(out.clip_high, 1.0);
+  EXPECT_EQ(out.clip_high_max, 0.5);
+  EXPECT_EQ(out.clip_low_min, 0.0);
 }
 
 TEST(PolicyLoss, CispoCountsWhatItCaps) {
