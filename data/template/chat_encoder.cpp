@@ -46,8 +46,8 @@ std::vector<std::uint8_t> mask_of(const std::vector<Span>& tokens, const std::ve
 
 // How many of the spans belong to messages in front of the assistant's last one.
 std::size_t earlier_spans(const ChatTemplate& chat_template, const Json& messages,
-                          const Json& variables, std::size_t spans) {
-  if (!chat_template.has_generation_blocks(variables)) return spans > 0 ? spans - 1 : 0;
+                          const Json& variables, std::size_t spans, bool in_blocks) {
+  if (!in_blocks) return spans > 0 ? spans - 1 : 0;
   std::size_t last = messages.size();
   while (last > 0 && messages[last - 1].value("role", Json()) != "assistant") --last;
   if (last < 2) return 0;
@@ -63,13 +63,15 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
                         Turns turns) {
   Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
   const Tokenizer::Encoded encoded = tokenizer.encode_with_offsets(rendered.text);
+  const bool in_blocks = rendered.spans_complete && chat_template.has_generation_blocks(variables);
   std::vector<Span> spans =
-      chat_template.has_generation_blocks(variables)
+      in_blocks
           ? std::move(rendered.generation_spans)
           : find_assistant_turns(chat_template, messages, add_generation_prompt, variables,
                                  rendered.text, special_spans(tokenizer, encoded, rendered.text));
   if (turns == Turns::kLast) {
-    const std::size_t earlier = earlier_spans(chat_template, messages, variables, spans.size());
+    const std::size_t earlier =
+        earlier_spans(chat_template, messages, variables, spans.size(), in_blocks);
     spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(earlier));
   }
   EncodedChat chat;
@@ -84,6 +86,25 @@ EncodedChat encode_unmasked(const Tokenizer& tokenizer, const ChatTemplate& chat
                             const Json& variables) {
   Rendered rendered = chat_template.render(messages, add_generation_prompt, variables);
   return {.text = rendered.text, .ids = tokenizer.encode(rendered.text), .assistant_mask = {}};
+}
+
+void check_prefix_preserving(const ChatTemplate& chat_template, const Json& messages,
+                             const Json& variables) {
+  if (messages.empty() || messages.back().value("role", Json()) == "assistant") return;
+  const std::string prompt = chat_template.render(messages, true, variables).text;
+  const std::string closed = chat_template.render(messages, false, variables).text;
+  Json answered = messages;
+  answered.push_back({{"role", "assistant"}, {"content", "x"}});
+  const std::string longer = chat_template.render(answered, false, variables).text;
+  const auto kept = std::mismatch(prompt.begin(), prompt.end(), longer.begin(), longer.end()).first;
+  const auto told = std::mismatch(prompt.begin(), prompt.end(), closed.begin(), closed.end()).first;
+  if (kept >= told) return;
+  throw DataError(fmt::format(
+      "{}: got a template that is not prefix-preserving (with a reply behind it, the prompt "
+      "changes "
+      "from its byte {} on), want one that leaves the prompt as it is; model.chat_template takes "
+      "another file",
+      chat_template.name(), kept - prompt.begin()));
 }
 
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,

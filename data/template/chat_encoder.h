@@ -1,7 +1,8 @@
 // From messages to token ids and the mask of what the assistant wrote.
 //
-// A template that has {% generation %} blocks says itself what the mask covers. Otherwise every
-// assistant turn is found by the first rule that fits it:
+// A template that has {% generation %} blocks says itself what the mask covers. Otherwise (and with
+// blocks in macros or set blocks, which do not tell where their text goes) every assistant turn is
+// found by the first rule that fits it:
 //   1. prefix rule: render(messages up to it, add_generation_prompt) is a prefix of render(messages
 //      including it), and that of the whole text; the turn is what lies between;
 //   2. content rule (a template that shows earlier turns differently, as Qwen 3 drops their
@@ -44,6 +45,13 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
 EncodedChat encode_unmasked(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                             const Json& messages, bool add_generation_prompt,
                             const Json& variables);
+
+// Throws DataError when what the template writes for the messages changes as soon as a reply
+// follows them (it is not prefix-preserving): a reply would be learned behind another text than the
+// one that it stands behind later. What asks for the reply (the generation prompt) may differ.
+// Messages that end with the assistant's are not looked at.
+void check_prefix_preserving(const ChatTemplate& chat_template, const Json& messages,
+                             const Json& variables);
 
 // Ids only (no mask is made), for prompts.
 std::vector<std::int32_t> encode_prompt(const Tokenizer& tokenizer,

@@ -151,7 +151,7 @@ Rendered ChatTemplate::render(const Json& messages, bool add_generation_prompt,
   all["add_generation_prompt"] = jinja::Value(add_generation_prompt);
   try {
     jinja::Output output = jinja::evaluate(own.parsed, all);
-    return {std::move(output.text), std::move(output.generation_spans)};
+    return {std::move(output.text), std::move(output.generation_spans), output.spans_complete};
   } catch (const jinja::RenderError& error) {
     throw DataError(fmt::format("{}:{}: {}", own.name, error.line, error.message));
   }

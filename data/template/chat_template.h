@@ -20,6 +20,7 @@ struct Rendered {
   std::string text;
   // Bytes [first, second) inside {% generation %} blocks, in order.
   std::vector<std::pair<std::size_t, std::size_t>> generation_spans;
+  bool spans_complete = true;  // false: some stand in macros or set blocks, and are not listed
 };
 
 class ChatTemplate {

@@ -167,7 +167,8 @@ class Inspection {
                              rl::total_steps(config, rows.size(), world_),
                              rl::prompts_per_rollout(config, world_), config.num_generations);
     const auto prompts = engine::encode_prompts(
-        context, rows, {rl::longest_prompt(context, config), config.train.overlong});
+        context, rows, {rl::longest_prompt(context, config), config.train.overlong},
+        engine::PromptUse::kLearn);
     std::cout << "\n" << text_.tokenizer.decode(prompts.front().ids, false) << "\n";
   }
 

@@ -7,11 +7,14 @@
 #include <chrono>
 #include <filesystem>
 
+#include "data/template/chat_encoder.h"
 #include "launch/run/stage_runner.h"
 #include "rl/eval/eval_stage.h"
 #include "rl/policy/rollout.h"
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
+#include "trainer/engine/encode_rows.h"
+#include "trainer/engine/row_work.h"
 #include "trainer/parallel/collectives.h"
 
 namespace limbic::launch {
@@ -119,11 +122,24 @@ class Pipeline {
     std::vector<const data::Dataset*> datasets;
     for (const std::string& name : stage.data()) datasets.push_back(&datasets_.get(name));
     if (const rl::PolicyConfig* policy = stage.policy()) {
-      rl::check_scoring(*policy, config_.rewards, data::Mixture(datasets), communicator_.size());
+      const data::Mixture rows(datasets);
+      rl::check_scoring(*policy, config_.rewards, rows, communicator_.size());
+      check_template(rows);
     }
     if (const auto* eval = std::get_if<eval::EvalConfig>(&stage.options)) {
       eval::check_labels(*eval, data::Mixture(datasets));
     }
+  }
+
+  // What is true of the template is so of the first row already.
+  void check_template(const data::Mixture& rows) const {
+    const Json messages = rows.messages(0, false);
+    if (messages.is_string()) return;
+    engine::with_place(rows, 0, [&] {
+      data::check_prefix_preserving(
+          text_.chat_template, messages,
+          engine::template_variables(config_.model.template_variables, rows.row(0)));
+    });
   }
 
   void run_one(const StageConfig& stage, const std::string& parent) {

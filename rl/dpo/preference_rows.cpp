@@ -61,8 +61,9 @@ data::Example encode_answered(const engine::RunContext& context, const data::Row
   if (turns == 0) data::fail_row(row, "got a reply without an assistant's turn, want one");
   Json messages = prompt;
   for (const Json& turn : reply) messages.push_back(turn);
-  data::EncodedChat chat = data::encode_chat(context.tokenizer, context.chat_template, messages,
-                                             false, engine::template_variables(context, row));
+  data::EncodedChat chat =
+      data::encode_chat(context.tokenizer, context.chat_template, messages, false,
+                        engine::template_variables(context.template_variables, row));
   data::Example example{.ids = std::move(chat.ids), .loss_mask = std::move(chat.assistant_mask)};
   if (!example.loss_mask.empty()) example.loss_mask[0] = 0;
   keep_last_runs(example.loss_mask, turns);

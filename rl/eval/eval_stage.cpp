@@ -174,9 +174,9 @@ class Evaluation {
     if (prompt.messages.is_string()) return context_.tokenizer.encode(choice);
     Json messages = prompt.messages;
     messages.push_back({{"role", "assistant"}, {"content", choice}});
-    const data::EncodedChat chat =
-        data::encode_chat(context_.tokenizer, context_.chat_template, messages, false,
-                          engine::template_variables(context_, rows_.row(prompt.row)));
+    const data::EncodedChat chat = data::encode_chat(
+        context_.tokenizer, context_.chat_template, messages, false,
+        engine::template_variables(context_.template_variables, rows_.row(prompt.row)));
     const bool prefix = chat.ids.size() > prompt.ids.size() &&
                         std::equal(prompt.ids.begin(), prompt.ids.end(), chat.ids.begin());
     if (!prefix) {

@@ -39,7 +39,8 @@ PolicyStream::PolicyStream(engine::RunContext& context, const PolicyConfig& conf
       config_(config),
       rows_(engine::mixture_of(context, data)),
       prompts_(engine::encode_prompts(context, rows_,
-                                      {longest_prompt(context, config), config.train.overlong})),
+                                      {longest_prompt(context, config), config.train.overlong},
+                                      engine::PromptUse::kLearn)),
       plan_(static_cast<std::int64_t>(prompts_.size()), plan_config(context, config)),
       collector_(context, config, rows_, reference_of(context, reference)) {}
 

@@ -38,9 +38,9 @@ data::Example encode_example(const RunContext& context, const data::Mixture& row
   if (messages.is_string()) {
     example = encode_text(context, messages.get<std::string>());
   } else {
-    data::EncodedChat chat =
-        data::encode_chat(context.tokenizer, context.chat_template, messages, false,
-                          template_variables(context, rows.row(index)), mask.turns);
+    data::EncodedChat chat = data::encode_chat(
+        context.tokenizer, context.chat_template, messages, false,
+        template_variables(context.template_variables, rows.row(index)), mask.turns);
     example.ids = std::move(chat.ids);
     example.loss_mask = std::move(chat.assistant_mask);
     if (!mask.assistant_only) {
@@ -91,10 +91,22 @@ Fit fit(data::Example& example, LengthRule rule, const data::Mixture& rows) {
   return std::count(example.loss_mask.begin(), example.loss_mask.end(), 1) ? Fit::kYes : Fit::kDrop;
 }
 
+std::vector<std::int32_t> prompt_ids(const RunContext& context, const data::Mixture& rows,
+                                     const PromptRow& prompt, PromptUse use) {
+  if (prompt.messages.is_string()) {
+    return context.tokenizer.encode_document(prompt.messages.get_ref<const std::string&>());
+  }
+  const Json variables = template_variables(context.template_variables, rows.row(prompt.row));
+  if (use == PromptUse::kLearn) {
+    data::check_prefix_preserving(context.chat_template, prompt.messages, variables);
+  }
+  return data::encode_prompt(context.tokenizer, context.chat_template, prompt.messages, variables);
+}
+
 }  // namespace
 
-Json template_variables(const RunContext& context, const data::Row& row) {
-  Json variables = context.template_variables;
+Json template_variables(const Json& settings, const data::Row& row) {
+  Json variables = settings;
   const Json more = structured(row, "chat_template_kwargs", &Json::is_object, "an object");
   if (!more.is_null()) variables.update(more);
   for (const char* name : {"tools", "documents"}) {
@@ -129,7 +141,7 @@ std::vector<data::Example> encode_examples(const RunContext& context, const data
 }
 
 std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mixture& rows,
-                                      LengthRule rule) {
+                                      LengthRule rule, PromptUse use) {
   if (rule.limit < 1) {
     throw ConfigError(
         "max_completion_length: got as many tokens as max_length or the model's positions, want "
@@ -140,12 +152,7 @@ std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mix
     PromptRow& prompt = encoded[static_cast<std::size_t>(i)];
     prompt.row = i;
     prompt.messages = rows.messages(i, false);
-    prompt.ids = with_place(rows, i, [&] {
-      return prompt.messages.is_string()
-                 ? context.tokenizer.encode_document(prompt.messages.get_ref<const std::string&>())
-                 : data::encode_prompt(context.tokenizer, context.chat_template, prompt.messages,
-                                       template_variables(context, rows.row(i)));
-    });
+    prompt.ids = with_place(rows, i, [&] { return prompt_ids(context, rows, prompt, use); });
     if (prompt.ids.empty()) data::fail_row(rows.row(i), "got an empty prompt, want some text");
     const auto length = static_cast<std::int64_t>(prompt.ids.size());
     if (length <= rule.limit) return;

@@ -16,10 +16,10 @@ namespace limbic::engine {
 // The mixture of the datasets that a stage names. Throws ConfigError.
 data::Mixture mixture_of(const RunContext& context, const std::vector<std::string>& names);
 
-// What the template of a row may read besides its messages: `model.template_variables`, then the
+// What the template of a row may read besides its messages: `settings` (the model's), then the
 // row's `chat_template_kwargs`, `tools` and `documents` (each also as JSON in a string, TRL's
 // names). Throws DataError `FILE:LINE: ...`.
-Json template_variables(const RunContext& context, const data::Row& row);
+Json template_variables(const Json& settings, const data::Row& row);
 
 // What a stage does with rows that do not fit; `limit` counts the tokens of the row.
 struct LengthRule {
@@ -48,8 +48,10 @@ struct PromptRow {
   Json messages;         // a list, or a string for plain text
   std::vector<std::int32_t> ids;
 };
-// With the generation prompt; never truncated to nothing. Throws as above.
+enum class PromptUse { kAnswer, kLearn };  // whether replies are learned
+// With the generation prompt; never truncated to nothing. Throws as above, and for prompts behind
+// which something is learned when the template is not prefix-preserving.
 std::vector<PromptRow> encode_prompts(const RunContext& context, const data::Mixture& rows,
-                                      LengthRule rule);
+                                      LengthRule rule, PromptUse use = PromptUse::kAnswer);
 
 }  // namespace limbic::engine

@@ -161,10 +161,11 @@ class Evaluator {
     const std::size_t start = output_->text.size();
     const ScopeGuard scope(expressions_);
     const Flow flow = run_block(node.body);
-    if (output_ != &root_) {
-      throw TemplateError("a generation block inside a macro or a set block is not supported");
+    if (output_ == &root_) {
+      root_.generation_spans.emplace_back(start, root_.text.size());
+    } else {
+      root_.spans_complete = false;
     }
-    output_->generation_spans.emplace_back(start, output_->text.size());
     return flow;
   }
 

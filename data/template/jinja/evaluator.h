@@ -17,6 +17,8 @@ struct Output {
   std::string text;
   // Bytes [first, second) written by generation blocks.
   std::vector<std::pair<std::size_t, std::size_t>> generation_spans;
+  // No generation block stands in a macro or a set block, whose text may be put anywhere.
+  bool spans_complete = true;
 };
 
 // An error while rendering; `line` counts from 1.

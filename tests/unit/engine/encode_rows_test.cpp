@@ -230,6 +230,15 @@ TEST_F(EncodeRows, AnEmptyPromptIsNamed) {
   EXPECT_THAT(message, StartsWith(file_ + ":2: "));
 }
 
+TEST_F(EncodeRows, RepliesAreLearnedBehindPromptsThatStay) {
+  run_.chat_template = data::ChatTemplate::parse("{{ messages | length }}", "t", Json::object());
+  const auto rows = mixture({R"({"messages": [{"role": "user", "content": "ab"}]})"});
+  EXPECT_EQ(decoded(encode_prompts(run_.context, rows, {9}).at(0).ids), "1");
+  EXPECT_THAT(
+      message_of<DataError>([&] { encode_prompts(run_.context, rows, {9}, PromptUse::kLearn); }),
+      StartsWith(file_ + ":1: t: got a template that is not prefix-preserving"));
+}
+
 TEST_F(EncodeRows, DatasetsAreMixedInTheirOrder) {
   run_.add_dataset("a", {R"({"text": "aa"})"});
   run_.add_dataset("b", {R"({"text": "bb"})", R"({"text": "cc"})"});

@@ -200,6 +200,20 @@ TEST_F(ChatEncoder, TakesGenerationBlocksFirst) {
               ElementsAre("Be brief.", "a", "b", "c"));
 }
 
+TEST_F(ChatEncoder, FindsTheTurnsOfGenerationBlocksInMacros) {
+  const ChatTemplate macro = ChatTemplate::parse(
+      "{% macro reply(m) %}<|im_start|>assistant\n{% generation %}{{ m.content }}<|im_end|>"
+      "{% endgeneration %}{% endmacro %}{% for m in messages %}{% if m.role == 'assistant' %}"
+      "{{ reply(m) }}{% else %}<|im_start|>user\n{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+      "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+      "macro", Json::object());
+  EXPECT_THAT(turns(encode_chat(tokenizer_, macro, golden_["conversations"]["turns"], false, {})),
+              ElementsAre("b<|im_end|>", "d<|im_end|>", "f<|im_end|>"));
+  EXPECT_THAT(turns(encode_chat(tokenizer_, macro, golden_["conversations"]["turns"], false, {},
+                                Turns::kLast)),
+              ElementsAre("f<|im_end|>"));
+}
+
 TEST_F(ChatEncoder, MarksTheLastTurnAlone) {
   const auto last = [&](const ChatTemplate& chat_template, const std::string& conversation) {
     return turns(encode_chat(tokenizer_, chat_template, golden_["conversations"].at(conversation),
@@ -265,6 +279,34 @@ TEST_F(ChatEncoder, RefusesWhatItCannotPlace) {
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("silent.jinja: messages[1]: cannot tell where"));
   }
+}
+
+TEST_F(ChatEncoder, TellsWhetherAPromptStaysWhenAReplyFollows) {
+  for (const char* name : {"chatml.jinja", "chatml_tools.jinja", "closed.jinja", "headers.jinja",
+                           "instructions.jinja", "tagged.jinja", "thinking.jinja"}) {
+    for (const char* conversation : {"question", "open"}) {
+      for (const Json& variables : {Json::object(), no_thinking_}) {
+        EXPECT_NO_THROW(check_prefix_preserving(golden_template(name),
+                                                golden_["conversations"][conversation], variables))
+            << name << " " << conversation;
+      }
+    }
+  }
+  // The prompt of thoughts is not the beginning of a reply without any; what is in front of it is.
+  const ChatTemplate forced = ChatTemplate::parse(
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<assistant><think>{% endif %}",
+      "forced", Json::object());
+  EXPECT_NO_THROW(check_prefix_preserving(forced, golden_["conversations"]["question"], {}));
+  const ChatTemplate counting = ChatTemplate::parse(
+      "é{{ messages | length }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+      "counting.jinja", Json::object());
+  EXPECT_EQ(test::message_of<DataError>([&] {
+              check_prefix_preserving(counting, golden_["conversations"]["question"], {});
+            }),
+            "counting.jinja: got a template that is not prefix-preserving (with a reply behind it, "
+            "the prompt changes from its byte 2 on), want one that leaves the prompt as it is; "
+            "model.chat_template takes another file");
 }
 
 TEST_F(ChatEncoder, EncodesPrompts) {

@@ -113,9 +113,6 @@ TEST(Errors, NameWhatIsNotSupported) {
   EXPECT_THAT(error_of("{{ '%s' % 1 }}"), HasSubstr("formatting a string with %"));
   EXPECT_THAT(error_of("{{ 'a'.upper }}"), HasSubstr("got the function 'upper'"));
   EXPECT_THAT(error_of("{{ [1] | map('string') }}"), HasSubstr("got an iterator"));
-  EXPECT_THAT(error_of("{% macro m() %}{% generation %}x{% endgeneration %}{% endmacro %}"
-                       "{{ m() }}"),
-              HasSubstr("generation block inside a macro or a set block"));
 }
 
 }  // namespace
