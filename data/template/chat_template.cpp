@@ -6,9 +6,9 @@
 
 #include "data/template/jinja/evaluator.h"
 #include "data/template/jinja/lexer.h"
+#include "data/tokenizer_config.h"
 #include "trainer/base/error.h"
 #include "trainer/base/file.h"
-#include "trainer/base/json_file.h"
 
 namespace limbic::data {
 namespace fs = std::filesystem;
@@ -91,7 +91,7 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate ChatTemplate::load(const std::string& folder, const std::string& override_file) {
   const fs::path path(folder);
   const std::string file = (path / "tokenizer_config.json").string();
-  const Json config = is_named(file) ? read_json_object(file) : Json::object();
+  const Json config = TokenizerConfig::read(folder).values;
   const Json tokens = special_tokens(config);
   if (!override_file.empty()) return parse(read_file(override_file), override_file, tokens);
   const auto with_tools = [&](ChatTemplate found) {

@@ -54,12 +54,12 @@ class Tokenizer {
   std::int32_t size() const;
   bool is_special(std::int32_t id) const;
 
-  // Named by tokenizer_config.json; empty when it names none.
+  // Named by tokenizer_config.json or special_tokens_map.json; empty when they name none.
   std::optional<std::int32_t> eos_id() const;
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> pad_id() const;
 
-  // tokenizer_config.json; an empty object when the folder has none.
+  // tokenizer_config.json with what tokenizer_config.h adds.
   const Json& config() const;
 
   struct Parts;  // tokenizer_parts.h; not for callers

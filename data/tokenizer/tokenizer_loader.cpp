@@ -5,6 +5,7 @@
 
 #include "data/tokenizer/sentencepiece/sentencepiece_loader.h"
 #include "data/tokenizer/tokenizer_parts.h"
+#include "data/tokenizer_config.h"
 #include "trainer/base/file.h"
 #include "trainer/base/json_file.h"
 
@@ -32,20 +33,21 @@ std::vector<AddedToken> read_added_tokens(const Part& list) {
   return tokens;
 }
 
-// A named token of tokenizer_config.json: a string, or an object with `content`.
-std::optional<std::int32_t> named_token(const Tokenizer::Parts& parts, const std::string& path,
-                                        const char* key) {
-  if (!parts.config.contains(key) || parts.config[key].is_null()) return std::nullopt;
-  const Json& value = parts.config[key];
+// A named token: a string, or an object with `content`.
+std::optional<std::int32_t> named_token(const Tokenizer::Parts& parts,
+                                        const TokenizerConfig& config, const char* key) {
+  if (!config.values.contains(key) || config.values[key].is_null()) return std::nullopt;
+  const Json& value = config.values[key];
   const Json* content = &value;
   if (value.is_object() && value.contains("content")) content = &value["content"];
   if (!content->is_string()) {
-    throw DataError(fmt::format("{}: {}: got {}, want a token", path, key, value.dump()));
+    throw DataError(
+        fmt::format("{}: {}: got {}, want a token", config.file_of(key), key, value.dump()));
   }
   const auto found = parts.ids.find(content->get<std::string>());
   if (found == parts.ids.end()) {
-    throw DataError(fmt::format("{}: {}: got {}, want a token that tokenizer.json knows", path, key,
-                                content->dump()));
+    throw DataError(fmt::format("{}: {}: got {}, want a token that tokenizer.json knows",
+                                config.file_of(key), key, content->dump()));
   }
   return found->second;
 }
@@ -151,9 +153,9 @@ Tokenizer Tokenizer::load(const std::string& folder) {
   const std::filesystem::path place(folder);
   const std::string json = (place / "tokenizer.json").string();
   const std::string model = (place / "tokenizer.model").string();
-  const std::string config = (place / "tokenizer_config.json").string();
+  const TokenizerConfig config = TokenizerConfig::read(folder);
   auto parts = std::make_unique<Parts>();
-  parts->config = is_named(config) ? read_json_object(config) : Json::object();
+  parts->config = config.values;
   if (is_named(json)) {
     load_json(json, *parts);
   } else if (is_named(model)) {

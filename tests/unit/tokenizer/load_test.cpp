@@ -213,6 +213,31 @@ TEST(Load, ConfigNamesTokens) {
   EXPECT_EQ(with.config()["extra"], Json::array({1}));
 }
 
+// As transformers: where the config has no table of added tokens, the map goes first.
+TEST(Load, SpecialTokensMapNamesTokens) {
+  const test::TempFolder folder;
+  folder.write("tokenizer.json", golden_json("smollm2").dump());
+  folder.write("special_tokens_map.json",
+               R"({"eos_token": "<|im_end|>", "bos_token": {"content": "<|im_start|>"}})");
+  const auto names = [&] {
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    const auto spelling = [&](std::optional<std::int32_t> id) {
+      return id ? tokenizer.token_of(*id) : std::string("none");
+    };
+    return spelling(tokenizer.bos_id()) + " " + spelling(tokenizer.eos_id());
+  };
+  EXPECT_EQ(names(), "<|im_start|> <|im_end|>");
+  folder.write("tokenizer_config.json", R"({"eos_token": "<|endoftext|>"})");
+  EXPECT_EQ(names(), "<|im_start|> <|im_end|>");
+  folder.write("tokenizer_config.json",
+               R"({"eos_token": "<|endoftext|>", "added_tokens_decoder": {}})");
+  EXPECT_EQ(names(), "none <|endoftext|>");
+  folder.write("tokenizer_config.json", "{}");
+  folder.write("special_tokens_map.json", R"({"eos_token": "<nobody>"})");
+  EXPECT_THAT(failure_of([&] { Tokenizer::load(folder.path()); }),
+              StartsWith(folder.file("special_tokens_map.json") + ": eos_token: got"));
+}
+
 TEST(Load, DamagedConfig) {
   const test::TempFolder folder;
   folder.write("tokenizer.json", golden_json("smollm2").dump());
