@@ -165,8 +165,13 @@ void describe(Fields& f, ParallelSection& c) {
   f.field("zero_stage", c.zero_stage,
           "0 = every rank keeps the whole optimizer state; 1 = each rank keeps its share",
           Bounds::between(0, 1));
-  f.field("bucket_mb", c.bucket_mb, "gradients travel in pieces of this size (zero_stage 0)",
-          Bounds::positive());
+  f.field("bucket_mb", c.bucket_mb, "gradients travel in pieces of this size", Bounds::positive());
+  f.field("overlap", c.overlap,
+          "gradients begin to travel while the backward pass still runs (on CPUs); the same bits "
+          "either way");
+  f.choice("communication_data_type", c.communication_data_type,
+           {{WireType::kFloat32, "float32"}, {WireType::kBfloat16, "bfloat16"}},
+           "type in which gradients travel; bfloat16 halves the bytes, sums are of float32");
   f.field("timeout_s", c.timeout_s, "longest wait for another rank", Bounds::positive());
 }
 

@@ -48,10 +48,14 @@ struct ModelSection {
 };
 void describe(Fields& f, ModelSection& c);
 
+enum class WireType { kFloat32, kBfloat16 };
+
 struct ParallelSection {
   Backend backend = Backend::kAuto;
   std::int64_t zero_stage = 1;
   double bucket_mb = 25.0;
+  bool overlap = true;
+  WireType communication_data_type = WireType::kFloat32;
   double timeout_s = 600.0;
 };
 void describe(Fields& f, ParallelSection& c);

@@ -13,7 +13,7 @@ namespace {
 // Last key of the path, or whole sections, that may change without changing a number.
 const std::set<std::string> kHarmlessKeys = {
     "save_steps", "logging_steps", "save_total_limit",      "num_completions_to_log",
-    "timeout_s",  "bucket_mb",     "generation_batch_size", "per_device_eval_batch_size"};
+    "timeout_s",  "overlap",       "generation_batch_size", "per_device_eval_batch_size"};
 const std::set<std::string> kHarmlessPaths = {
     "run.output",         "run.deterministic",           "run.threads",      "rewards.workers",
     "rewards.deadline_s", "rewards.unreachable_after_s", "rewards.max_batch"};

@@ -127,29 +127,32 @@ class StageRunner {
   engine::RunContext make_context(model::Decoder& decoder) {
     std::int64_t steps_done = 0;
     for (const StageRecord& record : state_.folder.finished()) steps_done += record.steps;
-    return {.communicator = state_.communicator,
-            .decoder = decoder,
-            .tokenizer = state_.text.tokenizer,
-            .chat_template = state_.text.chat_template,
-            .template_variables = config_.model.template_variables,
-            .dataset = [this](const std::string& name) -> const data::Dataset& {
-              return state_.datasets.get(name);
-            },
-            .rewards = config_.rewards,
-            .metrics = state_.metrics,
-            .completions = state_.completions,
-            .progress = state_.progress,
-            .parallelism = {.zero_stage = config_.parallel.zero_stage,
-                            .bucket_bytes =
-                                static_cast<std::int64_t>(config_.parallel.bucket_mb * 1e6)},
-            .run_folder = state_.folder.path(),
-            .stage_name = stage_.name,
-            .config_hash = settings_hash(numeric_settings(config_, state_.communicator.size())),
-            .steps_done = steps_done,
-            .seed = static_cast<std::uint64_t>(config_.run.seed),
-            .resume = state_.resume,
-            .resume_from = resume_path(),
-            .stop_requested = state_.stop_requested};
+    return {
+        .communicator = state_.communicator,
+        .decoder = decoder,
+        .tokenizer = state_.text.tokenizer,
+        .chat_template = state_.text.chat_template,
+        .template_variables = config_.model.template_variables,
+        .dataset = [this](const std::string& name) -> const data::Dataset& {
+          return state_.datasets.get(name);
+        },
+        .rewards = config_.rewards,
+        .metrics = state_.metrics,
+        .completions = state_.completions,
+        .progress = state_.progress,
+        .parallelism = {.zero_stage = config_.parallel.zero_stage,
+                        .bucket_bytes = static_cast<std::int64_t>(config_.parallel.bucket_mb * 1e6),
+                        .overlap = config_.parallel.overlap,
+                        .half_wire =
+                            config_.parallel.communication_data_type == WireType::kBfloat16},
+        .run_folder = state_.folder.path(),
+        .stage_name = stage_.name,
+        .config_hash = settings_hash(numeric_settings(config_, state_.communicator.size())),
+        .steps_done = steps_done,
+        .seed = static_cast<std::uint64_t>(config_.run.seed),
+        .resume = state_.resume,
+        .resume_from = resume_path(),
+        .stop_requested = state_.stop_requested};
   }
 
   // The folder of `--resume PATH` when it belongs to this stage.

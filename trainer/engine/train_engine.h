@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "trainer/base/fields.h"
+#include "trainer/engine/gradient_exchange.h"
 #include "trainer/engine/train_config.h"
 #include "trainer/model/decoder.h"
 #include "trainer/optim/adamw.h"
@@ -20,16 +21,11 @@
 
 namespace limbic::engine {
 
-// How the optimizer is spread over the ranks.
-struct Parallelism {
-  std::int64_t zero_stage = 1;             // 1: each rank keeps its share of the moments
-  std::int64_t bucket_bytes = 25'000'000;  // gradients travel in pieces of this size (stage 0)
-};
-
 struct StepResult {
   double loss = 0.0;       // of the whole step, over all ranks
   double grad_norm = 0.0;  // before clipping
   double learning_rate = 0.0;
+  double exchange_seconds = 0.0;  // that this rank waited for gradients and weights to travel
 };
 
 class TrainEngine {
@@ -55,21 +51,17 @@ class TrainEngine {
   void load_state(const NamedTensors& state, std::int64_t steps);
 
  private:
-  double exchange_gradients();
-  void update(double learning_rate, double gradient_scale);
+  double backward(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of);
   at::Tensor gathered(const at::Tensor& shard) const;
 
   model::Decoder& decoder_;
   parallel::Communicator& communicator_;
   double max_grad_norm_;
-  Parallelism parallelism_;
-  bool sharded_;           // each rank updates its own share
   std::int64_t elements_;  // of all leaves
-  std::int64_t shard_;     // elements that this rank updates; all of them when not sharded
-  std::vector<at::Tensor> leaves_;
-  at::Tensor weights_;                    // [elements, padded to shards] float32
-  at::Tensor gradients_;                  // the same
-  at::Tensor my_weights_, my_gradients_;  // [shard] views when not sharded
+  at::Tensor weights_;     // [elements, padded] float32
+  at::Tensor gradients_;   // the same
+  GradientExchange exchange_;
+  at::Tensor my_weights_, my_gradients_;  // that this rank updates: [shard], or all of them
   optim::Adamw optimizer_;
 };
 

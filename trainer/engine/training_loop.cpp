@@ -68,6 +68,7 @@ class Loop {
     line.update(report.metrics);
     line["num_tokens"] = result_.tokens;
     line["step_time"] = seconds;
+    line["exchange_time"] = report.result.exchange_seconds;
     result_.metrics = line;
     context_.metrics.log(context_.stage_name, step_, line);
   }

@@ -96,8 +96,11 @@ class MpiCommunicator final : public Communicator {
     MPI_Initialized(&started);
     check(started == 0, "MPI can be initialised only once");
     int provided = 0;
-    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) {
       throw CommError("MPI: got no answer of the launcher, want mpirun or srun");
+    }
+    if (provided < MPI_THREAD_SERIALIZED) {
+      throw ConfigError("MPI: got a library for one thread, want MPI_THREAD_SERIALIZED");
     }
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -134,10 +135,13 @@ std::vector<World> worlds() {
   std::vector<World> all;
   for (const int ranks : {1, 2, 3}) {
     for (const std::int64_t zero_stage : {0, 1}) {
-      all.push_back({.ranks = ranks, .parallelism = {.zero_stage = zero_stage}});
+      for (const std::int64_t bucket_bytes : {25'000'000, 4004}) {
+        all.push_back({.ranks = ranks,
+                       .parallelism = {.zero_stage = zero_stage, .bucket_bytes = bucket_bytes}});
+      }
     }
   }
-  all.push_back({.ranks = 2, .parallelism = {.zero_stage = 0, .bucket_bytes = 4004}});
+  all.push_back({.ranks = 3, .parallelism = {.bucket_bytes = 4004, .overlap = false}});
   all.push_back({.ranks = 7, .parallelism = {.zero_stage = 1}});  // two ranks have no documents
   return all;
 }
@@ -175,6 +179,67 @@ TEST(TrainEngine, EveryWorldTrainsTheModelAlike) {
       EXPECT_NEAR(got.steps[i].grad_norm, want.steps[i].grad_norm, 1e-6) << where;
     }
   }
+}
+
+// Clipped, so that the norm takes part.
+TEST(TrainEngine, NeitherShardsNorOverlapChangeABit) {
+  for (const int ranks : {2, 3}) {
+    for (const std::int64_t bucket_bytes : {25'000'000, 4004}) {
+      const auto run = [&](std::int64_t zero_stage, bool overlap) {
+        return run_of({.ranks = ranks,
+                       .parallelism = {.zero_stage = zero_stage,
+                                       .bucket_bytes = bucket_bytes,
+                                       .overlap = overlap},
+                       .max_grad_norm = 0.05},
+                      model_loss);
+      };
+      const Training want = run(0, false);
+      for (const std::int64_t zero_stage : {0, 1}) {
+        for (const bool overlap : {false, true}) {
+          EXPECT_TRUE(same_bits(run(zero_stage, overlap).state, want.state))
+              << ranks << " ranks, zero_stage " << zero_stage << ", overlap " << overlap;
+        }
+      }
+    }
+  }
+}
+
+// Exact gradients of few bits survive; others are rounded once per rank.
+TEST(TrainEngine, GradientsMayTravelInHalf) {
+  for (const std::int64_t zero_stage : {0, 1}) {
+    const Parallelism half{.zero_stage = zero_stage, .bucket_bytes = 4004, .half_wire = true};
+    EXPECT_TRUE(same_bits(run_of({.ranks = 2, .parallelism = half, .steps = 1}, exact_loss).state,
+                          run_of({.ranks = 2, .steps = 1}, exact_loss).state));
+    const Training want = run_of({.ranks = 2, .steps = 1}, model_loss);
+    const Training got = run_of({.ranks = 2, .parallelism = half, .steps = 1}, model_loss);
+    const double difference = largest_difference(got.state, want.state);
+    EXPECT_GT(difference, 0.0);
+    EXPECT_LT(difference, 2e-2 * kRate);
+  }
+}
+
+// A rank that fails in its backward pass leaves the others with an error, not waiting.
+TEST(TrainEngine, AFailureInBackwardEndsTheExchange) {
+  std::atomic<int> failed = 0;
+  parallel::run_ranks(2, [&](parallel::Communicator& c) {
+    model::Decoder decoder = odd_model();
+    TrainEngine engine(decoder, c, kAdamw, 0.0, {.bucket_bytes = 4004});
+    const auto broken = [&](std::size_t) {
+      at::Tensor loss = exact_loss(decoder, 0);
+      if (c.rank() == 1) {
+        loss.register_hook([](const at::Tensor&) { throw DataError("broken"); });
+      }
+      return loss;
+    };
+    try {
+      engine.step(1, broken, kRate);
+      ADD_FAILURE() << "rank " << c.rank();
+    } catch (const std::exception&) {
+      ++failed;
+      c.abort("the backward pass failed", 1);
+    }
+  });
+  EXPECT_EQ(failed, 2);
 }
 
 // Gradients of the norm of all leaves against the formula, and the factor on the update.

@@ -79,7 +79,7 @@ std::vector<Json> lines_of(const std::string& run_folder) {
   for (std::string line; std::getline(text, line);) {
     lines.push_back(Json::parse(line));
     lines.back().erase("time");
-    lines.back().erase("step_time");
+    for (const char* key : {"step_time", "exchange_time"}) lines.back().erase(key);
   }
   return lines;
 }

@@ -50,7 +50,7 @@ TEST(Settings, WhatChangesNoNumberIsNotAmongThem) {
   for (const char* change :
        {"run.output=elsewhere", "run.threads=3", "rewards.workers=['h:1', 'h:2']",
         "rewards.deadline_s=9", "serve.address=0.0.0.0:2", "parallel.timeout_s=5",
-        "parallel.bucket_mb=3", "stages.warm.save_steps=1", "stages.warm.logging_steps=2",
+        "parallel.overlap=false", "stages.warm.save_steps=1", "stages.warm.logging_steps=2",
         "stages.rl.save_total_limit=9", "stages.rl.num_completions_to_log=1"}) {
     EXPECT_EQ(settings({change}), before) << change;
   }
@@ -60,9 +60,11 @@ TEST(Settings, WhatChangesANumberIs) {
   const Settings before = settings();
   for (const char* change :
        {"run.seed=8", "run.name=b", "run.dtype=float32", "model.path=n", "lora.r=8",
-        "parallel.zero_stage=0", "datasets.d.sample=first:3", "rewards.on_failure=wait",
-        "stages.warm.steps=4", "stages.warm.packing=false", "stages.rl.temperature=0.8",
-        "stages.rl.num_iterations=2", "stages.test.choices=[joy]", "stages.rl.beta=0.1"}) {
+        "parallel.zero_stage=0", "parallel.bucket_mb=3",
+        "parallel.communication_data_type=bfloat16", "datasets.d.sample=first:3",
+        "rewards.on_failure=wait", "stages.warm.steps=4", "stages.warm.packing=false",
+        "stages.rl.temperature=0.8", "stages.rl.num_iterations=2", "stages.test.choices=[joy]",
+        "stages.rl.beta=0.1"}) {
     EXPECT_NE(settings({change}), before) << change;
     EXPECT_NE(settings_hash(settings({change})), settings_hash(before)) << change;
   }
