@@ -29,6 +29,10 @@ void describe(Fields& f, TrainConfig& c) {
   describe(f, c.adamw);
   f.field("max_grad_norm", c.max_grad_norm, "clip the global gradient norm; 0 switches it off",
           Bounds::at_least(0.0));
+  f.field("max_skipped_steps", c.max_skipped_steps,
+          "steps in a row that may have a loss or a gradient that is not finite: they update "
+          "nothing and are counted (skipped_steps); one more ends the run",
+          Bounds::at_least(0));
   f.field("save_steps", c.save_steps, "steps between checkpoints; 0 saves at the end only",
           Bounds::at_least(0));
   f.field("save_total_limit", c.save_total_limit, "checkpoints kept per stage",

@@ -27,6 +27,7 @@ struct TrainConfig {
   optim::ScheduleConfig schedule;
   optim::AdamwConfig adamw;
   double max_grad_norm = 1.0;
+  std::int64_t max_skipped_steps = 5;  // in a row
   std::int64_t save_steps = 500;
   std::int64_t save_total_limit = 2;
   std::int64_t logging_steps = 10;

@@ -86,12 +86,8 @@ StepResult TrainEngine::step(std::size_t micro_batches,
   result.grad_norm = exchange_.norm(my_gradients_, decoder_.math());
   result.loss = parallel::sum(communicator_, {loss_sum})[0];
   result.learning_rate = learning_rate;
-  if (!std::isfinite(result.grad_norm) || !std::isfinite(result.loss)) {
-    throw DataError(
-        fmt::format("step {}: got loss {} and gradient norm {}, want finite numbers; lower "
-                    "the learning rate or look at the data",
-                    optimizer_.steps + 1, result.loss, result.grad_norm));
-  }
+  result.skipped = !std::isfinite(result.grad_norm) || !std::isfinite(result.loss);
+  if (result.skipped) return result;
   optimizer_.step(my_weights_, my_gradients_, learning_rate,
                   optim::clip_factor(result.grad_norm, max_grad_norm_));
   start = Clock::now();

@@ -22,6 +22,7 @@
 namespace limbic::engine {
 
 struct StepResult {
+  bool skipped = false;    // loss or gradient is not finite: nothing was updated
   double loss = 0.0;       // of the whole step, over all ranks
   double grad_norm = 0.0;  // before clipping
   double learning_rate = 0.0;
@@ -37,7 +38,7 @@ class TrainEngine {
 
   // Every rank must call. `loss_of(i)` gives the scalar loss of micro-batch i, already divided by
   // the denominators of the whole step, so that losses and gradients of all micro-batches and ranks
-  // add up. Throws DataError when the gradient is not finite (nothing is updated then).
+  // add up.
   StepResult step(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of,
                   double learning_rate);
 

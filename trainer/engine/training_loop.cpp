@@ -58,6 +58,11 @@ class Loop {
       throw;
     }
     ++step_;
+    if (report.result.skipped) {
+      skip(report.result);
+    } else {
+      skipped_in_a_row_ = 0;
+    }
     const double seconds = seconds_since(start);
     result_.tokens += report.tokens;
     context_.progress.step(step_, report.headline, report.tokens, seconds);
@@ -68,9 +73,23 @@ class Loop {
     line.update(report.metrics);
     line["num_tokens"] = result_.tokens;
     line["step_time"] = seconds;
+    if (skipped_ > 0) line["skipped_steps"] = skipped_;
     line["exchange_time"] = report.result.exchange_seconds;
     result_.metrics = line;
     context_.metrics.log(context_.stage_name, step_, line);
+  }
+
+  // Every rank sees the same numbers.
+  void skip(const StepResult& result) {
+    ++skipped_;
+    const std::string what =
+        fmt::format("{}: step {}: got loss {} and gradient norm {}, want finite numbers",
+                    context_.stage_name, step_, result.loss, result.grad_norm);
+    if (++skipped_in_a_row_ > config_.max_skipped_steps) {
+      context_.progress.end();
+      throw DataError(what + "; lower the learning rate or look at the data");
+    }
+    spdlog::warn("{}; nothing is updated", what);
   }
 
   // The ranks agree, so that all stop after the same step.
@@ -94,6 +113,9 @@ class Loop {
     saved_step_ = step_;
     checkpoint::CheckpointContent content{.tensors = engine_.state(),
                                           .state = {{"step", step_},
+                                                    {"optimizer_steps", engine_.steps_done()},
+                                                    {"skipped", skipped_},
+                                                    {"skipped_in_a_row", skipped_in_a_row_},
                                                     {"tokens", result_.tokens},
                                                     {"metrics", result_.metrics},
                                                     {"source", source_.state()}}};
@@ -117,7 +139,9 @@ class Loop {
     if (!loaded) return;
     step_ = loaded->step;
     saved_step_ = step_;
-    engine_.load_state(loaded->tensors, step_);
+    engine_.load_state(loaded->tensors, loaded->state.at("optimizer_steps").get<std::int64_t>());
+    skipped_ = loaded->state.at("skipped").get<std::int64_t>();
+    skipped_in_a_row_ = loaded->state.at("skipped_in_a_row").get<std::int64_t>();
     result_.tokens = loaded->state.at("tokens").get<std::int64_t>();
     result_.metrics = loaded->state.at("metrics");
     source_.load_state(loaded->state.at("source"));
@@ -133,6 +157,7 @@ class Loop {
   std::int64_t step_ = 0;
   std::int64_t saved_step_ = 0;  // nothing to save before the first step
   bool save_is_due_ = false;
+  std::int64_t skipped_ = 0, skipped_in_a_row_ = 0;
   StageResult result_;
 };
 

@@ -318,8 +318,7 @@ void expect_nothing_updated(const World& world, const LossOf& broken) {
     TrainEngine engine(decoder, c, kAdamw, world.max_grad_norm, world.parallelism);
     one_step(engine, decoder, c, exact_loss);
     const NamedTensors before = copy_of(engine.state());
-    EXPECT_THAT(test::message_of<DataError>([&] { one_step(engine, decoder, c, broken); }),
-                HasSubstr("step 2: got loss"));
+    EXPECT_TRUE(one_step(engine, decoder, c, broken).skipped);
     EXPECT_EQ(engine.steps_done(), 1);
     EXPECT_TRUE(same_bits(engine.state(), before));
     one_step(engine, decoder, c, exact_loss);

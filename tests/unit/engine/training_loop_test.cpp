@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <sstream>
 
@@ -49,6 +50,7 @@ class CountingSource final : public StepSource {
           for (const auto& leaf : run_.decoder.trained_leaves()) {
             loss = loss + leaf.tensor.pow(2).sum() * (0.5 + 0.01 * static_cast<double>(memory_));
           }
+          if (broken.contains(step)) loss = loss * std::numeric_limits<float>::infinity();
           return loss / run_.context.communicator.size();
         },
         rate);
@@ -65,6 +67,7 @@ class CountingSource final : public StepSource {
 
   std::vector<std::int64_t> steps;  // that ran
   std::int64_t lost_at = -1, stop_after = -1;
+  std::set<std::int64_t> broken;  // whose loss is not finite
   std::int64_t boundary = 1;
 
  private:
@@ -131,6 +134,40 @@ class TrainingLoop : public testing::Test {
 
   test::TempFolder folder_;
 };
+
+TEST_F(TrainingLoop, StepsThatAreNotFiniteAreCounted) {
+  TrainConfig config = config_of(0);
+  config.max_skipped_steps = 2;
+  const auto breaking = [](std::set<std::int64_t> steps) {
+    return [steps](TestRun&, CountingSource& source) { source.broken = steps; };
+  };
+  const Outcome some = live("some", 2, config, breaking({1, 3, 4, 6}));
+  EXPECT_FALSE(some.error);
+  const std::vector<Json> lines = lines_of(folder_.file("some"));
+  EXPECT_EQ(lines.back().at("skipped_steps"), 4);
+  EXPECT_EQ(lines.front().at("skipped_steps"), 1);
+  for (const at::Tensor& weight : some.weights) EXPECT_TRUE(weight.isfinite().all().item<bool>());
+  EXPECT_EQ(
+      parallel::message_of_outcome<DataError>(live("many", 2, config, breaking({3, 4, 5})).error),
+      "stage: step 6: got loss inf and gradient norm inf, want finite numbers; lower the "
+      "learning rate or look at the data");
+  EXPECT_THAT(saved("many"), ElementsAre());
+}
+
+// The optimizer has done fewer steps than the loop.
+TEST_F(TrainingLoop, ResumesBehindSkippedStepsBitForBit) {
+  const auto breaking = [](TestRun&, CountingSource& source) { source.broken = {1, 2}; };
+  const Outcome whole = live("whole", 1, config_of(1), breaking);
+  const Outcome half = live("cut", 1, config_of(1), [&](TestRun& run, CountingSource& source) {
+    breaking(run, source);
+    source.stop_after = 4;
+  });
+  EXPECT_TRUE(half.error);
+  const Outcome rest = live("cut", 1, config_of(1), breaking);
+  EXPECT_THAT(rest.steps, ElementsAre(5, 6, 7, 8));
+  EXPECT_TRUE(same_weights(rest, whole));
+  EXPECT_EQ(lines_of(folder_.file("cut")).back(), lines_of(folder_.file("whole")).back());
+}
 
 TEST_F(TrainingLoop, RunsEveryStepOnceAndLogs) {
   const Outcome outcome = live("run", 1, config_of(0));
