@@ -1,8 +1,8 @@
 // The seam between the runtime and its transports: collectives over the ranks of a run.
 //
-// Every rank must call every collective, in the same order, from one thread at a time. World size 1 is not a
-// special case: the local communicator runs the same code. Every wait ends: a rank that fails calls
-// `abort`, and nobody waits for the dead.
+// Every rank must call every collective, in the same order, from one thread at a time. World size 1
+// is not a special case: the local communicator runs the same code. Every wait ends: a rank that
+// fails calls `abort`, and nobody waits for the dead.
 //
 // Before data moves, the ranks compare which collective they are at, with how many bytes of which
 // dtype. When they differ, all throw CommError naming both calls. A tensor that a collective cannot
