@@ -58,7 +58,9 @@ void show_memory(const Parameters& parameters, const RunConfig& config, const Pl
   const double mb = 1.0 / (1024.0 * 1024.0);
   const auto model = static_cast<double>(parameters.model);
   const auto trained = static_cast<double>(parameters.trained);
-  const double share = config.parallel.zero_stage > 0 ? world : 1.0;
+  const auto share = [&](std::int64_t from) {
+    return config.parallel.zero_stage >= from ? static_cast<double>(world) : 1.0;
+  };
   const double compute = bf16 ? model * 2 : (config.lora ? model * 4 : 0.0);
   const std::string where = place.device.is_cpu()
                                 ? fmt::format("{} thread{} per rank", at::get_num_threads(),
@@ -71,7 +73,8 @@ void show_memory(const Parameters& parameters, const RunConfig& config, const Pl
       "memory     per rank: model {:.0f} MB, trained weights {:.0f} MB, gradients {:.0f} MB, "
       "moments "
       "{:.0f} MB, and activations\n",
-      compute * mb, trained * 4 * mb, trained * 4 * mb, trained * 8 / share * mb);
+      compute / share(3) * mb, trained * 4 / share(3) * mb, trained * 4 / share(2) * mb,
+      trained * 8 / share(1) * mb);
 }
 
 // Tokens with a loss in green (or in [[ ]] where there is no terminal).

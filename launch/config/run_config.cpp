@@ -163,12 +163,18 @@ void describe(Fields& f, ParallelSection& c) {
            "how ranks exchange: auto = mpi under mpirun or srun, else local; tensors on GPUs by "
            "nccl when every rank has a GPU of its own, else by way of host memory");
   f.field("zero_stage", c.zero_stage,
-          "0 = every rank keeps the whole optimizer state; 1 = each rank keeps its share",
-          Bounds::between(0, 1));
+          "0 = every rank keeps everything; each rank keeps its share of 1 = the optimizer's "
+          "moments, 2 = and the gradients, 3 = and the weights; the same bits in all of them",
+          Bounds::between(0, 3));
+  f.field(
+      "shard_ranks", c.shard_ranks,
+      "neighbouring ranks, so many at a time, share one copy of everything: those of a node, so "
+      "that between nodes only the sums travel; divides the ranks; 0 = all ranks share one",
+      Bounds::at_least(0));
   f.field("bucket_mb", c.bucket_mb, "gradients travel in pieces of this size", Bounds::positive());
   f.field("overlap", c.overlap,
-          "gradients begin to travel while the backward pass still runs (on CPUs); the same bits "
-          "either way");
+          "gradients travel while the backward pass still runs, weights while the forward pass "
+          "does (on CPUs); the same bits either way");
   f.choice("communication_data_type", c.communication_data_type,
            {{WireType::kFloat32, "float32"}, {WireType::kBfloat16, "bfloat16"}},
            "type in which gradients travel; bfloat16 halves the bytes, sums are of float32");

@@ -53,6 +53,7 @@ enum class WireType { kFloat32, kBfloat16 };
 struct ParallelSection {
   Backend backend = Backend::kAuto;
   std::int64_t zero_stage = 1;
+  std::int64_t shard_ranks = 0;
   double bucket_mb = 25.0;
   bool overlap = true;
   WireType communication_data_type = WireType::kFloat32;

@@ -1,6 +1,5 @@
 #include "launch/run/pipeline.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,16 +14,11 @@
 #include "trainer/base/log.h"
 #include "trainer/engine/encode_rows.h"
 #include "trainer/engine/row_work.h"
+#include "trainer/metrics/memory.h"
 #include "trainer/parallel/collectives.h"
 
 namespace limbic::launch {
 namespace {
-
-std::int64_t peak_rss_mb() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss / 1024;  // kilobytes on Linux
-}
 
 // The figures of a stage in one line.
 std::string headline(const Json& metrics) {
@@ -150,9 +144,9 @@ class Pipeline {
     record.steps = result.steps;
     record.tokens = result.tokens;
     record.metrics = result.metrics;
-    const std::vector<double> peaks = parallel::max(
-        communicator_,
-        {static_cast<double>(peak_rss_mb()), static_cast<double>(place_.peak_gpu_mb())});
+    const std::vector<double> peaks =
+        parallel::max(communicator_, {static_cast<double>(metrics::largest_rss_bytes() >> 20),
+                                      static_cast<double>(place_.peak_gpu_mb())});
     record.peak_rss_mb = static_cast<std::int64_t>(peaks[0]);
     record.peak_gpu_mb = static_cast<std::int64_t>(peaks[1]);
     record.lineage = lineage(stage, parent);

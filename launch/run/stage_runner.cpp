@@ -141,6 +141,7 @@ class StageRunner {
         .completions = state_.completions,
         .progress = state_.progress,
         .parallelism = {.zero_stage = config_.parallel.zero_stage,
+                        .shard_ranks = config_.parallel.shard_ranks,
                         .bucket_bytes = static_cast<std::int64_t>(config_.parallel.bucket_mb * 1e6),
                         .overlap = config_.parallel.overlap,
                         .half_wire =

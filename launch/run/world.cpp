@@ -55,6 +55,21 @@ void check_backend(Backend backend, int ranks) {
   }
 }
 
+void check_shards(const ParallelSection& parallel, int ranks) {
+  if (parallel.shard_ranks == 0) return;
+  if (ranks % parallel.shard_ranks != 0) {
+    throw ConfigError(
+        fmt::format("parallel.shard_ranks: got {} with {} ranks, want a divisor of the ranks or 0",
+                    parallel.shard_ranks, ranks));
+  }
+  if (parallel.zero_stage == 0) {
+    throw ConfigError(fmt::format(
+        "parallel.shard_ranks: got {} with zero_stage 0, which shares nothing, want 0 or another "
+        "zero_stage",
+        parallel.shard_ranks));
+  }
+}
+
 }  // namespace
 
 World::World()
@@ -68,7 +83,10 @@ RunConfig World::load_config(const std::string& path, const std::vector<std::str
   RunConfig config;
   parallel::together(*communicator_, [&] {
     config = load_run_config(path, overrides);
-    config.in_place([&] { check_backend(config.parallel.backend, communicator_->size()); });
+    config.in_place([&] {
+      check_backend(config.parallel.backend, communicator_->size());
+      check_shards(config.parallel, communicator_->size());
+    });
   });
   check_agreement(*communicator_, config);
   communicator_->set_timeout(config.parallel.timeout_s);

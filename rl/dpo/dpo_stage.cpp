@@ -141,14 +141,16 @@ void DpoSource::precompute() {
   const at::NoGradGuard no_grad;
   std::vector<double> mine(2 * pairs_.size(), 0.0);
   const auto world = static_cast<std::size_t>(context_.communicator.size());
-  for (auto i = static_cast<std::size_t>(context_.communicator.rank()); i < pairs_.size();
-       i += world) {
-    const PairBatch micro{.pairs = {i},
-                          .batch = data::concat_families(std::span(&pairs_[i].family, 1))};
-    const ReplyScores found = scores(micro, context_.decoder, {});
-    mine[2 * i] = found.chosen.item<double>();
-    mine[2 * i + 1] = found.rejected.item<double>();
-  }
+  context_.decoder.run_passes([&] {
+    for (auto i = static_cast<std::size_t>(context_.communicator.rank()); i < pairs_.size();
+         i += world) {
+      const PairBatch micro{.pairs = {i},
+                            .batch = data::concat_families(std::span(&pairs_[i].family, 1))};
+      const ReplyScores found = scores(micro, context_.decoder, {});
+      mine[2 * i] = found.chosen.item<double>();
+      mine[2 * i + 1] = found.rejected.item<double>();
+    }
+  });
   kept_ = parallel::sum(context_.communicator, std::move(mine));
 }
 

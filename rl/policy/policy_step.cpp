@@ -69,13 +69,15 @@ void PolicyStep::select_tokens() {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> entropies;
   std::vector<float> mine;
-  for (std::size_t i = 0; i < batches_.size(); ++i) {
-    const engine::TargetScores scored =
-        engine::score_targets(context_.decoder, batches_[i].batch, {}, {}, temperature_of(config_));
-    entropies.push_back(scored.scores.entropy.cpu().contiguous());
-    const float* values = entropies.back().data_ptr<float>();
-    mine.insert(mine.end(), values, values + entropies.back().numel());
-  }
+  context_.decoder.run_passes([&] {
+    for (const TrajectoryBatch& micro : batches_) {
+      const engine::TargetScores scored =
+          engine::score_targets(context_.decoder, micro.batch, {}, {}, temperature_of(config_));
+      entropies.push_back(scored.scores.entropy.cpu().contiguous());
+      const float* values = entropies.back().data_ptr<float>();
+      mine.insert(mine.end(), values, values + entropies.back().numel());
+    }
+  });
   const double threshold = entropy_threshold(gather_floats(context_.communicator, mine),
                                              config_.loss.top_entropy_quantile);
   double chosen = 0.0;

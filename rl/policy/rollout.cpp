@@ -205,11 +205,13 @@ void RolloutCollector::wait_for_failed(std::span<const rewards::Completion> batc
 Rollout RolloutCollector::collect(std::span<const RolloutPrompt> prompts, std::int64_t rollout) {
   Rollout out;
   parallel::together(context_.communicator, [&] {
-    out.trajectories = generate(prompts, rollout);
-    score(prompts, out.trajectories, rollout);
-    if (config_.loss.kl.beta > 0.0) {
-      score_reference(reference_, out.trajectories, config_.train, temperature_of(config_));
-    }
+    context_.decoder.run_passes([&] {
+      out.trajectories = generate(prompts, rollout);
+      score(prompts, out.trajectories, rollout);
+      if (config_.loss.kl.beta > 0.0) {
+        score_reference(reference_, out.trajectories, config_.train, temperature_of(config_));
+      }
+    });
   });
   out.dropped = set_credit(context_.communicator, context_.tokenizer, context_.rewards, config_,
                            out.trajectories, rollout * config_.num_iterations);

@@ -121,7 +121,7 @@ def main():
         agent = hosts.agent(folder)
         config = write_experiment(folder, given.tokens, given.steps)
         print(f"{'zero_stage':>10} {'overlap':>8} {'step s':>8} {'exposed s':>10} {'share':>7}")
-        for zero_stage in (0, 1):
+        for zero_stage in range(4):
             base = None
             for overlap in (False, True):
                 got = measure(given, hosts, agent, config, zero_stage, overlap)

@@ -71,7 +71,7 @@ std::vector<Json> Workplace::metrics(const std::string& run) const {
   std::vector<Json> rows = read_rows(run + "/metrics.jsonl");
   for (Json& row : rows) {
     row.erase("time");
-    for (const char* key : {"step_time", "exchange_time"}) row.erase(key);
+    for (const char* key : {"step_time", "exchange_time", "peak_rss_mb"}) row.erase(key);
   }
   return rows;
 }

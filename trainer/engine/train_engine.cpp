@@ -9,17 +9,26 @@
 namespace limbic::engine {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+std::vector<at::Tensor> tensors_of(const model::Decoder& decoder) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& leaf : decoder.trained_leaves()) tensors.push_back(leaf.tensor);
+  check(!tensors.empty(), "nothing to train");
+  return tensors;
 }
 
-std::int64_t total_elements(const model::Decoder& decoder) {
-  std::int64_t total = 0;
-  for (const auto& leaf : decoder.trained_leaves()) total += leaf.tensor.numel();
-  check(total > 0, "nothing to train");
-  return total;
+FlatLayout layout_of(const model::Decoder& decoder, int ranks, const Parallelism& parallelism) {
+  std::vector<FlatLayout::Leaf> leaves;
+  for (const auto& leaf : decoder.trained_leaves()) {
+    leaves.push_back({leaf.tensor.numel(), leaf.block});
+  }
+  constexpr std::int64_t kBytes = 4;
+  return {leaves, decoder.blocks(), ranks, parallelism.bucket_bytes / kBytes};
+}
+
+std::int64_t elements_of(std::span<const at::Tensor> pieces) {
+  std::int64_t elements = 0;
+  for (const at::Tensor& piece : pieces) elements += piece.numel();
+  return elements;
 }
 
 }  // namespace
@@ -28,50 +37,39 @@ TrainEngine::TrainEngine(model::Decoder& decoder, parallel::Communicator& commun
                          const optim::AdamwConfig& adamw, double max_grad_norm,
                          const Parallelism& parallelism)
     : decoder_(decoder),
-      communicator_(communicator),
+      groups_(communicator, parallelism.shard_ranks),
       max_grad_norm_(max_grad_norm),
-      elements_(total_elements(decoder)),
-      exchange_(communicator, parallelism, elements_),
-      optimizer_(adamw, exchange_.mine(), decoder.device(), decoder.math()) {
-  at::NoGradGuard no_grad;
-  const auto options = at::TensorOptions().dtype(at::kFloat).device(decoder.device());
-  weights_ = at::zeros({exchange_.padded()}, options);
-  gradients_ = at::zeros_like(weights_);
-  std::vector<at::Tensor> leaves;
-  std::int64_t offset = 0;
-  for (const auto& leaf : decoder.trained_leaves()) {
-    const std::int64_t count = leaf.tensor.numel();
-    const at::Tensor home = weights_.slice(0, offset, offset + count).view(leaf.tensor.sizes());
-    home.copy_(leaf.tensor);
-    at::Tensor tensor = leaf.tensor;
-    tensor.set_data(home);
-    tensor.mutable_grad() = gradients_.slice(0, offset, offset + count).view(leaf.tensor.sizes());
-    leaves.push_back(tensor);
-    offset += count;
-  }
-  exchange_.watch(leaves, gradients_);
-  my_weights_ = exchange_.sharded() ? at::empty({exchange_.mine()}, options) : weights_;
-  if (exchange_.sharded()) exchange_.take_shard(weights_, my_weights_);
-  decoder_.refresh_compute();
-}
+      layout_(layout_of(decoder, groups_.shards.size(), parallelism)),
+      courier_(parallelism.overlap && communicator.size() > 1 && decoder.device().is_cpu()),
+      exchange_(groups_, courier_, parallelism, layout_, tensors_of(decoder)),
+      weights_(parallelism.zero_stage == 3 && exchange_.sharded()
+                   ? make_sharded_weights(decoder, groups_, courier_, layout_,
+                                          [this](std::size_t block) { exchange_.send(block); })
+                   : make_whole_weights(decoder, groups_, courier_, layout_, exchange_.sharded())),
+      optimizer_(adamw, elements_of(weights_->pieces()), decoder.device(), decoder.math()) {}
 
-// Gradients of this rank's micro-batches; returns the sum of their losses. The exchange begins in
+TrainEngine::~TrainEngine() { courier_.cancel(); }
+
+// Gradients of this rank's micro-batches; returns the sum of their losses. They begin to travel in
 // the last of them.
 double TrainEngine::backward(std::size_t micro_batches,
                              const std::function<at::Tensor(std::size_t)>& loss_of) {
-  gradients_.zero_();
+  exchange_.begin();
   double loss_sum = 0.0;
   try {
     for (std::size_t i = 0; i < micro_batches; ++i) {
       const at::Tensor loss = loss_of(i);
       loss_sum += loss.item<double>();
-      if (i + 1 == micro_batches) exchange_.start();
+      const bool last = i + 1 == micro_batches;
+      if (last) exchange_.start();
+      weights_->expect_backward(last);
       if (loss.requires_grad()) loss.backward();
     }
   } catch (...) {
-    exchange_.cancel();
+    courier_.cancel();
     throw;
   }
+  decoder_.end_passes();
   return loss_sum;
 }
 
@@ -80,34 +78,52 @@ StepResult TrainEngine::step(std::size_t micro_batches,
                              double learning_rate) {
   const double loss_sum = backward(micro_batches, loss_of);
   StepResult result;
-  auto start = Clock::now();
-  exchange_.finish(my_gradients_);
-  result.exchange_seconds = seconds_since(start);
-  result.grad_norm = exchange_.norm(my_gradients_, decoder_.math());
-  result.loss = parallel::sum(communicator_, {loss_sum})[0];
+  exchange_.finish();
+  result.exchange_seconds = courier_.take_waited_seconds();
+  result.grad_norm = exchange_.norm(decoder_.math());
+  result.loss = parallel::sum(groups_.world, {loss_sum})[0];
   result.learning_rate = learning_rate;
   result.skipped = !std::isfinite(result.grad_norm) || !std::isfinite(result.loss);
   if (result.skipped) return result;
-  optimizer_.step(my_weights_, my_gradients_, learning_rate,
+  optimizer_.step(weights_->pieces(), exchange_.sums(), learning_rate,
                   optim::clip_factor(result.grad_norm, max_grad_norm_));
-  start = Clock::now();
-  if (exchange_.sharded()) exchange_.gather(my_weights_, weights_);
-  result.exchange_seconds += seconds_since(start);
-  decoder_.refresh_compute();
+  weights_->updated();
   return result;
 }
 
-at::Tensor TrainEngine::gathered(const at::Tensor& shard) const {
-  if (!exchange_.sharded()) return shard.slice(0, 0, elements_);
-  at::Tensor whole = at::empty_like(weights_);
-  exchange_.gather(shard, whole);
-  return whole.slice(0, 0, elements_);
+// Pieces of all ranks -> the elements of all leaves.
+at::Tensor TrainEngine::gathered(std::span<const at::Tensor> pieces) const {
+  at::Tensor flat = at::empty({layout_.padded()}, pieces[0].options());
+  for (std::size_t b = 0; b < layout_.buckets().size(); ++b) {
+    const FlatLayout::Piece& bucket = layout_.buckets()[b];
+    const at::Tensor place = flat.slice(0, bucket.begin, bucket.begin + bucket.size);
+    if (exchange_.sharded()) {
+      groups_.shards.all_gather(pieces[b], place);
+    } else {
+      place.copy_(pieces[b]);
+    }
+  }
+  std::vector<at::Tensor> used;
+  for (const FlatLayout::Block& block : layout_.blocks()) {
+    used.push_back(flat.slice(0, block.begin, block.begin + block.used));
+  }
+  return at::cat(used);
+}
+
+std::vector<at::Tensor> TrainEngine::pieces_of(const at::Tensor& moment) const {
+  std::vector<at::Tensor> pieces;
+  std::int64_t begin = 0;
+  for (const at::Tensor& piece : weights_->pieces()) {
+    pieces.push_back(moment.slice(0, begin, begin + piece.numel()));
+    begin += piece.numel();
+  }
+  return pieces;
 }
 
 NamedTensors TrainEngine::state() const {
-  return {{"weights", weights_.slice(0, 0, elements_)},
-          {"first_moment", gathered(optimizer_.first_moment)},
-          {"second_moment", gathered(optimizer_.second_moment)}};
+  return {{"weights", gathered(weights_->pieces())},
+          {"first_moment", gathered(pieces_of(optimizer_.first_moment))},
+          {"second_moment", gathered(pieces_of(optimizer_.second_moment))}};
 }
 
 void TrainEngine::load_state(const NamedTensors& state, std::int64_t steps) {
@@ -115,30 +131,30 @@ void TrainEngine::load_state(const NamedTensors& state, std::int64_t steps) {
   const auto find = [&](const std::string& name) {
     for (const NamedTensor& source : state) {
       if (source.name != name) continue;
-      if (source.tensor.numel() == elements_) return source.tensor;
+      if (source.tensor.numel() == layout_.elements()) return source.tensor;
       throw DataError(fmt::format("checkpoint: {}: got {} values, want {}", name,
-                                  source.tensor.numel(), elements_));
+                                  source.tensor.numel(), layout_.elements()));
     }
     throw DataError(fmt::format("checkpoint: got no '{}'", name));
   };
   const at::Tensor weights = find("weights");
   const at::Tensor first_moment = find("first_moment");
   const at::Tensor second_moment = find("second_moment");
-  const auto fill = [&](at::Tensor mine, const at::Tensor& source) {
-    at::Tensor flat = at::zeros_like(weights_);
-    flat.slice(0, 0, elements_).copy_(source);
-    if (exchange_.sharded()) {
-      exchange_.take_shard(flat, mine);
-    } else {
-      mine.copy_(flat);
+  const auto fill = [&](const std::vector<at::Tensor>& pieces, const at::Tensor& source) {
+    for (std::size_t b = 0; b < pieces.size(); ++b) {
+      const FlatLayout::Range range = layout_.range_of(
+          exchange_.sharded() ? layout_.piece(b, groups_.shards.rank()) : layout_.buckets()[b]);
+      pieces[b].zero_();
+      pieces[b]
+          .slice(0, 0, range.size)
+          .copy_(source.slice(0, range.begin, range.begin + range.size));
     }
   };
-  weights_.slice(0, 0, elements_).copy_(weights);
-  if (exchange_.sharded()) exchange_.take_shard(weights_, my_weights_);
-  fill(optimizer_.first_moment, first_moment);
-  fill(optimizer_.second_moment, second_moment);
+  fill(weights_->pieces(), weights);
+  fill(pieces_of(optimizer_.first_moment), first_moment);
+  fill(pieces_of(optimizer_.second_moment), second_moment);
   optimizer_.steps = steps;
-  decoder_.refresh_compute();
+  weights_->updated();
 }
 
 }  // namespace limbic::engine

@@ -1,18 +1,20 @@
 // Micro-batches -> one optimizer step. The one step function of limbic: SFT and RL differ only in
 // the loss that they hand in.
 //
-// All trained leaves live in one flat float32 buffer, their gradients in another, so that clipping,
-// the optimizer and the collectives each touch one tensor.
+// Weights, gradients and moments lie flat and in shares as trainer/engine/sharding has it.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "trainer/base/fields.h"
-#include "trainer/engine/gradient_exchange.h"
+#include "trainer/engine/sharding/gradient_exchange.h"
+#include "trainer/engine/sharding/weight_store.h"
 #include "trainer/engine/train_config.h"
 #include "trainer/model/decoder.h"
 #include "trainer/optim/adamw.h"
@@ -35,6 +37,7 @@ class TrainEngine {
   TrainEngine(model::Decoder& decoder, parallel::Communicator& communicator,
               const optim::AdamwConfig& adamw, double max_grad_norm,
               const Parallelism& parallelism = {});
+  ~TrainEngine();
 
   // Every rank must call. `loss_of(i)` gives the scalar loss of micro-batch i, already divided by
   // the denominators of the whole step, so that losses and gradients of all micro-batches and ranks
@@ -42,7 +45,10 @@ class TrainEngine {
   StepResult step(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of,
                   double learning_rate);
 
-  std::int64_t trained_elements() const { return elements_; }
+  // Every rank has the whole model afterwards, for good; no step follows. Every rank must call.
+  void give_back_weights() { weights_->give_back(); }
+
+  std::int64_t trained_elements() const { return layout_.elements(); }
   std::int64_t steps_done() const { return optimizer_.steps; }
 
   // What a checkpoint needs to continue bit for bit, whatever the world size: weights and both
@@ -53,16 +59,16 @@ class TrainEngine {
 
  private:
   double backward(std::size_t micro_batches, const std::function<at::Tensor(std::size_t)>& loss_of);
-  at::Tensor gathered(const at::Tensor& shard) const;
+  at::Tensor gathered(std::span<const at::Tensor> pieces) const;
+  std::vector<at::Tensor> pieces_of(const at::Tensor& moment) const;
 
   model::Decoder& decoder_;
-  parallel::Communicator& communicator_;
+  ShardGroups groups_;
   double max_grad_norm_;
-  std::int64_t elements_;  // of all leaves
-  at::Tensor weights_;     // [elements, padded] float32
-  at::Tensor gradients_;   // the same
+  FlatLayout layout_;
+  Courier courier_;
   GradientExchange exchange_;
-  at::Tensor my_weights_, my_gradients_;  // that this rank updates: [shard], or all of them
+  std::unique_ptr<WeightStore> weights_;
   optim::Adamw optimizer_;
 };
 

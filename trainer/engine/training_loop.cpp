@@ -1,10 +1,12 @@
 #include "trainer/engine/training_loop.h"
 
 #include <chrono>
+#include <cmath>
 
 #include "trainer/base/error.h"
 #include "trainer/base/log.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/metrics/memory.h"
 #include "trainer/parallel/collectives.h"
 
 namespace limbic::engine {
@@ -31,6 +33,7 @@ class Loop {
     resume();
     context_.metrics.resume_stage(context_.stage_name, step_);
     context_.completions.resume_stage(context_.stage_name, step_);
+    metrics::reset_peak_rss();
     context_.progress.begin(context_.stage_name, step_, total_, source_.headline_name());
     while (step_ < total_) {
       const bool boundary = source_.at_boundary(step_);
@@ -41,6 +44,7 @@ class Loop {
     }
     context_.progress.end();
     if (source_.at_boundary(step_)) save();
+    engine_.give_back_weights();
     result_.steps = total_;
     return result_;
   }
@@ -75,8 +79,15 @@ class Loop {
     line["step_time"] = seconds;
     if (skipped_ > 0) line["skipped_steps"] = skipped_;
     line["exchange_time"] = report.result.exchange_seconds;
+    line["peak_rss_mb"] = peak_rss_mb();
     result_.metrics = line;
     context_.metrics.log(context_.stage_name, step_, line);
+  }
+
+  // Of the rank that needs most, since the stage began to train.
+  double peak_rss_mb() {
+    const auto mine = static_cast<double>(metrics::peak_rss_bytes());
+    return std::round(parallel::max(context_.communicator, {mine})[0] / (1 << 20));
   }
 
   // Every rank sees the same numbers.

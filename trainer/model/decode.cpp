@@ -192,6 +192,8 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
   }
   std::vector<at::Tensor> rows;
   for (const RopeTable& rope : ropes_) rows.push_back(step_rows(rope, step, device_));
+  const BlockPass pass(keeper_);
+  pass.enter(0);
   at::Tensor residual = embed(tokens, options.use_adapter);
   at::Tensor delta;
   const double eps = config_.rms_norm_eps;
@@ -201,6 +203,7 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const LayerKind& kind = config_.layer_kinds[i];
+    pass.enter(i + 1);
     const StepLayer how{gain(layer.q_norm), gain(layer.k_norm), ropes_[kind.rope], rows[kind.rope],
                         kind.window};
     auto [sum, x] = add_rms_norm(residual, delta, gain(layer.input_norm), eps, compute_);
@@ -210,7 +213,9 @@ at::Tensor Decoder::decode(const at::Tensor& tokens, const ForwardOptions& optio
     auto [after, y] = add_rms_norm(sum, attention, gain(layer.attention_norm), eps, compute_);
     residual = after;
     delta = out_norm(linear(layer.down, gated(linear(layer.gate_up, y))), layer.mlp_out_norm);
+    pass.leave(i + 1);
   }
+  pass.enter(layers_.size() + 1);
   return add_rms_norm(residual, delta, gain(final_norm), eps, compute_).normed;
 }
 

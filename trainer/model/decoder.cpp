@@ -137,6 +137,8 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
   plan.offsets = batch.offsets;
   plan.families = batch.families;
   if (math_ == Math::kAten) plan.rows = pad_rows(batch.offsets, batch.families, device_);
+  const BlockPass pass(keeper_);
+  pass.enter(0);
   at::Tensor residual = embed(batch.tokens, options.use_adapter);
   at::Tensor delta;
   std::uint64_t use = 0;
@@ -151,6 +153,8 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
     plan.cos = ropes[kind.rope].table.cos;
     plan.sin = ropes[kind.rope].table.sin;
     plan.positions = ropes[kind.rope].rows;
+    pass.border(residual, delta, i, layers_.size());
+    pass.enter(i + 1);
     auto [sum, x] = ops.add_rms_norm(residual, delta, gain(layer.input_norm), eps, compute_);
     const at::Tensor attended =
         ops.packed_attention(linear(layer.qkv, x), gain(layer.q_norm), gain(layer.k_norm), plan,
@@ -159,7 +163,10 @@ at::Tensor Decoder::run_layers(const PackedTokens& batch, const ForwardOptions& 
     auto [after, y] = ops.add_rms_norm(sum, attention, gain(layer.attention_norm), eps, compute_);
     residual = after;
     delta = out_norm(linear(layer.down, gated(linear(layer.gate_up, y))), layer.mlp_out_norm);
+    pass.leave(i + 1);
   }
+  pass.border(residual, delta, layers_.size(), layers_.size());
+  pass.enter(layers_.size() + 1);
   return ops.add_rms_norm(residual, delta, gain(final_norm), eps, compute_).normed;
 }
 
@@ -184,55 +191,108 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, bool use_adapter) const {
   return cap > 0.0 ? logits.div_(cap).tanh_().mul_(cap) : logits;
 }
 
+void Decoder::run_passes(const std::function<void()>& work) const {
+  try {
+    work();
+  } catch (...) {
+    // What went wrong first is what is told.
+    try {
+      end_passes();
+    } catch (const CommError&) {
+    }
+    throw;
+  }
+  end_passes();
+}
+
+void Decoder::visit(std::size_t block, const EachLinear& linear, const EachNorm& norm) {
+  if (block == 0) {
+    linear("embedding", embedding);
+  } else if (block <= layers_.size()) {
+    const std::string name = fmt::format("layers.{}.", block - 1);
+    Layer& layer = layers_[block - 1];
+    norm(name + "input_norm", layer.input_norm);
+    linear(name + "qkv", layer.qkv);
+    norm(name + "q_norm", layer.q_norm);
+    norm(name + "k_norm", layer.k_norm);
+    linear(name + "output", layer.output);
+    norm(name + "attention_out_norm", layer.attention_out_norm);
+    norm(name + "attention_norm", layer.attention_norm);
+    linear(name + "gate_up", layer.gate_up);
+    linear(name + "down", layer.down);
+    norm(name + "mlp_out_norm", layer.mlp_out_norm);
+  } else {
+    norm("final_norm", final_norm);
+    linear("head", head);
+  }
+}
+
 std::vector<TrainedLeaf> Decoder::trained_leaves() const {
   std::vector<TrainedLeaf> leaves;
-  const auto add = [&](const std::string& name, const at::Tensor& tensor) {
-    if (tensor.defined() && tensor.requires_grad()) leaves.push_back({name, tensor});
-  };
-  const auto add_linear = [&](const std::string& name, const Linear& linear) {
-    add(name + ".weight", linear.weight);
-    add(name + ".bias", linear.bias);
-    add(name + ".lora_A", linear.adapter.a);
-    add(name + ".lora_B", linear.adapter.b);
-  };
-  add_linear("embedding", embedding);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const std::string name = fmt::format("layers.{}.", i);
-    const Layer& layer = layers_[i];
-    add(name + "input_norm", layer.input_norm);
-    add_linear(name + "qkv", layer.qkv);
-    add(name + "q_norm", layer.q_norm);
-    add(name + "k_norm", layer.k_norm);
-    add_linear(name + "output", layer.output);
-    add(name + "attention_out_norm", layer.attention_out_norm);
-    add(name + "attention_norm", layer.attention_norm);
-    add_linear(name + "gate_up", layer.gate_up);
-    add_linear(name + "down", layer.down);
-    add(name + "mlp_out_norm", layer.mlp_out_norm);
+  for (std::size_t block = 0; block < blocks(); ++block) {
+    const auto add = [&](const std::string& name, const at::Tensor& tensor) {
+      if (tensor.defined() && tensor.requires_grad()) leaves.push_back({name, tensor, block});
+    };
+    const_cast<Decoder*>(this)->visit(
+        block,
+        [&](const std::string& name, const Linear& linear) {
+          add(name + ".weight", linear.weight);
+          add(name + ".bias", linear.bias);
+          add(name + ".lora_A", linear.adapter.a);
+          add(name + ".lora_B", linear.adapter.b);
+        },
+        add);
   }
-  add("final_norm", final_norm);
-  add_linear("head", head);
   return leaves;
 }
 
+std::vector<at::Tensor> Decoder::frozen_tensors(std::size_t block) const {
+  std::vector<at::Tensor> tensors;
+  const auto add = [&](const std::string&, const at::Tensor& tensor) {
+    if (tensor.defined() && !tensor.requires_grad()) tensors.push_back(tensor);
+  };
+  const_cast<Decoder*>(this)->visit(
+      block,
+      [&](const std::string& name, const Linear& linear) {
+        if (!linear.weight.defined()) add(name, linear.compute);
+        for (const at::Tensor* tensor :
+             {&linear.base, &linear.bias, &linear.adapter.a, &linear.adapter.b}) {
+          add(name, *tensor);
+        }
+      },
+      add);
+  return tensors;
+}
+
+std::vector<at::Tensor> Decoder::compute_copies(std::size_t block) const {
+  std::vector<at::Tensor> copies;
+  const_cast<Decoder*>(this)->visit(
+      block,
+      [&](const std::string&, const Linear& linear) {
+        if (compute_ != at::kFloat && linear.weight.defined()) copies.push_back(linear.compute);
+      },
+      [](const std::string&, const at::Tensor&) {});
+  return copies;
+}
+
 void Decoder::refresh_compute() {
-  at::NoGradGuard no_grad;
-  const auto refresh = [&](Linear& linear) {
+  for (std::size_t block = 0; block < blocks(); ++block) refresh_compute(block);
+}
+
+void Decoder::refresh_compute(std::size_t block) {
+  const at::NoGradGuard no_grad;
+  const auto refresh = [&](const std::string&, Linear& linear) {
     if (!linear.weight.defined()) return;
     if (compute_ == at::kFloat) {
       linear.compute = linear.weight.detach();
     } else if (linear.compute.defined()) {
-      linear.compute.copy_(linear.weight);
+      // A backward pass may bring back what autograd has kept of it: no new version.
+      linear.compute.variable_data().copy_(linear.weight);
     } else {
       linear.compute = linear.weight.detach().to(compute_);
     }
   };
-  refresh(embedding);
-  refresh(head);
-  for (Layer& layer : layers_) {
-    for (Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
-      refresh(*linear);
-  }
+  visit(block, refresh, [](const std::string&, const at::Tensor&) {});
 }
 
 }  // namespace limbic::model

@@ -11,9 +11,11 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "trainer/model/block_keeper.h"
 #include "trainer/model/kv_cache.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/model_config.h"
@@ -50,6 +52,7 @@ struct Layer {
 struct TrainedLeaf {
   std::string name;
   at::Tensor tensor;
+  std::size_t block = 0;  // as `BlockKeeper` counts them
 };
 
 class Decoder {
@@ -87,10 +90,26 @@ class Decoder {
   // [rows, vocabulary] in the compute type, no gradient.
   at::Tensor logits(const at::Tensor& hidden, bool use_adapter = true) const;
 
-  // Every leaf that requires a gradient, in a fixed order.
+  // The embedding, the layers, and what is behind them.
+  std::size_t blocks() const { return layers_.size() + 2; }
+  // Every leaf that requires a gradient, in a fixed order, block by block.
   std::vector<TrainedLeaf> trained_leaves() const;
+  // Every other tensor of a block that passes read, and that is no copy of a leaf.
+  std::vector<at::Tensor> frozen_tensors(std::size_t block) const;
+  // What `refresh_compute` fills: none when leaves are computed with as they are.
+  std::vector<at::Tensor> compute_copies(std::size_t block) const;
   // Makes the compute copies follow the float32 leaves; call after every optimizer step and load.
   void refresh_compute();
+  void refresh_compute(std::size_t block);
+
+  // From here on `keeper` brings the weights of every pass; nullptr: they are there.
+  void set_keeper(BlockKeeper* keeper) { keeper_ = keeper; }
+  // Every rank must call after passes that the ranks do not run alike, before the next collective.
+  void end_passes() const {
+    if (keeper_ != nullptr) keeper_->end_passes();
+  }
+  // Runs `work`, then `end_passes`, also when it throws.
+  void run_passes(const std::function<void()>& work) const;
 
   std::vector<Layer>& layers() { return layers_; }
   const std::vector<Layer>& layers() const { return layers_; }
@@ -105,6 +124,10 @@ class Decoder {
   // What all layers and batches share; the rest is filled in by who runs them.
   AttentionPlan attention_plan() const;
   at::Tensor embed(const at::Tensor& tokens, bool use_adapter) const;
+  // Calls with the name and the place of every matrix and every norm of a block, in a fixed order.
+  using EachLinear = std::function<void(const std::string& name, Linear& linear)>;
+  using EachNorm = std::function<void(const std::string& name, at::Tensor& norm)>;
+  void visit(std::size_t block, const EachLinear& linear, const EachNorm& norm);
   const Linear& output_head() const { return config_.tie_word_embeddings ? embedding : head; }
   // Tokens of each sequence with what it continues.
   std::vector<std::int64_t> checked_lengths(const PackedTokens& batch) const;
@@ -127,6 +150,7 @@ class Decoder {
   Math math_;
   std::vector<Layer> layers_;
   std::vector<RopeTable> ropes_;  // as in the config
+  BlockKeeper* keeper_ = nullptr;
 };
 
 }  // namespace limbic::model

@@ -25,6 +25,23 @@ void step_with_aten(at::Tensor weight, const at::Tensor& gradient, at::Tensor fi
   weight.addcdiv_(first, denominator, -step.learning_rate / step.bias_correction1);
 }
 
+void update(at::Tensor weight, const at::Tensor& gradient, at::Tensor first, at::Tensor second,
+            const kernels::AdamwStep& step, Math math) {
+  if (math == Math::kAten) {
+    for (std::int64_t begin = 0; begin < weight.numel(); begin += kAtenBlock) {
+      const auto block = [&](const at::Tensor& x) {
+        return x.slice(0, begin, std::min(weight.numel(), begin + kAtenBlock));
+      };
+      step_with_aten(block(weight), block(gradient), block(first), block(second), step);
+    }
+    return;
+  }
+  at::parallel_for(0, weight.numel(), kBlock, [&](std::int64_t begin, std::int64_t end) {
+    kernels::kernels().adamw(step, weight.data_ptr<float>(), gradient.data_ptr<float>(),
+                             first.data_ptr<float>(), second.data_ptr<float>(), begin, end);
+  });
+}
+
 double norm_with_aten(const at::Tensor& flat) {
   at::Tensor sum = at::zeros({}, flat.options().dtype(at::kDouble));
   for (const at::Tensor& block : flat.split(kAtenBlock)) {
@@ -52,11 +69,9 @@ Adamw::Adamw(const AdamwConfig& config, std::int64_t size, at::Device device, Ma
   second_moment = at::zeros({size}, options);
 }
 
-void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_rate,
-                 double gradient_scale) {
+void Adamw::step(std::span<const at::Tensor> weights, std::span<const at::Tensor> gradients,
+                 double learning_rate, double gradient_scale) {
   at::NoGradGuard no_grad;
-  check(weight.numel() == first_moment.numel() && gradient.numel() == weight.numel(),
-        "AdamW buffers differ in size");
   ++steps;
   const auto power = static_cast<double>(steps);
   const kernels::AdamwStep step{
@@ -69,21 +84,16 @@ void Adamw::step(at::Tensor weight, const at::Tensor& gradient, double learning_
       .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.adam_beta1, power)),
       .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.adam_beta2, power)),
       .gradient_scale = static_cast<float>(gradient_scale)};
-  if (math_ == Math::kAten) {
-    for (std::int64_t begin = 0; begin < weight.numel(); begin += kAtenBlock) {
-      const auto block = [&](const at::Tensor& x) {
-        return x.slice(0, begin, std::min(weight.numel(), begin + kAtenBlock));
-      };
-      step_with_aten(block(weight), block(gradient), block(first_moment), block(second_moment),
-                     step);
-    }
-    return;
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::int64_t end = begin + weights[i].numel();
+    check(gradients[i].numel() == weights[i].numel() && end <= first_moment.numel(),
+          "AdamW buffers differ in size");
+    update(weights[i], gradients[i], first_moment.slice(0, begin, end),
+           second_moment.slice(0, begin, end), step, math_);
+    begin = end;
   }
-  at::parallel_for(0, weight.numel(), kBlock, [&](std::int64_t begin, std::int64_t end) {
-    kernels::kernels().adamw(step, weight.data_ptr<float>(), gradient.data_ptr<float>(),
-                             first_moment.data_ptr<float>(), second_moment.data_ptr<float>(), begin,
-                             end);
-  });
+  check(begin == first_moment.numel(), "AdamW buffers differ in size");
 }
 
 double l2_norm(const at::Tensor& flat, Math math) {

@@ -1,10 +1,11 @@
-// AdamW on one flat float32 buffer. Source: arXiv:1711.05101; the arithmetic of torch.optim.AdamW
+// AdamW on flat float32 buffers. Source: arXiv:1711.05101; the arithmetic of torch.optim.AdamW
 // (bias-corrected moments, eps outside the root, decay applied to the weight before the update).
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <span>
 
 #include "trainer/base/fields.h"
 #include "trainer/tensor/math.h"
@@ -26,9 +27,15 @@ class Adamw {
       : Adamw(config, size, device, math_of(device)) {}
   Adamw(const AdamwConfig& config, std::int64_t size, at::Device device, Math math);
 
-  // One update of weight [size] from gradient [size] * gradient_scale. Throws nothing.
-  void step(at::Tensor weight, const at::Tensor& gradient, double learning_rate,
-            double gradient_scale);
+  // One update of all weights from gradients * gradient_scale. Piece by piece; the state has the
+  // pieces one behind the other, `size` elements in all. Throws nothing.
+  void step(std::span<const at::Tensor> weights, std::span<const at::Tensor> gradients,
+            double learning_rate, double gradient_scale);
+  // One piece.
+  void step(const at::Tensor& weight, const at::Tensor& gradient, double learning_rate,
+            double gradient_scale) {
+    step(std::span(&weight, 1), std::span(&gradient, 1), learning_rate, gradient_scale);
+  }
 
   // State for checkpoints; both [size] float32.
   at::Tensor first_moment, second_moment;

@@ -7,9 +7,9 @@
 namespace limbic::parallel {
 namespace {
 
-constexpr std::array<const char*, 8> kNames = {
-    "all_reduce_sum", "reduce_scatter_sum", "all_gather",        "broadcast",
-    "barrier",        "all_gather_bytes",   "end with an error", "the end"};
+constexpr std::array<const char*, 9> kNames = {
+    "all_reduce_sum",   "reduce_scatter_sum", "all_gather", "broadcast", "barrier",
+    "all_gather_bytes", "end with an error",  "the end",    "split"};
 
 std::string described(const Call& call) {
   const bool has_data = call.kind < CallKind::kBarrier || call.kind == CallKind::kAllGatherBytes;

@@ -20,6 +20,7 @@ enum class CallKind : std::int64_t {
   kAllGatherBytes,
   kEnd,     // the rank ends with an error
   kFinish,  // the rank is done
+  kSplit,
 };
 
 // Travels between processes of the same binary as it lies in memory: no padding.

@@ -54,6 +54,10 @@ class Communicator {
   virtual void set_timeout(double seconds) = 0;
   // Bytes of every rank, in rank order; lengths may differ.
   virtual std::vector<std::string> all_gather_bytes(const std::string& mine) = 0;
+  // Ranks of one color become a world of their own, numbered in the order of theirs here. Every
+  // rank must call. It may not outlive this one, and two of them are never used at a time. Where it
+  // is aborted, the whole world is.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
   // Ends the whole world: says `who and why` in one line on stderr and does not return for MPI
   // (exit code `code`); in-process worlds make every waiting rank throw CommError.
   virtual void abort(const std::string& reason, int code) = 0;

@@ -24,6 +24,7 @@ class LocalCommunicator final : public Communicator {
   bool everyone_arrives(double) override { return true; }
   void set_timeout(double) override {}
   std::vector<std::string> all_gather_bytes(const std::string& mine) override { return {mine}; }
+  std::unique_ptr<Communicator> split(int) override { return make_local(); }
   void abort(const std::string& reason, int) override { throw CommError("rank 0: " + reason); }
 
  private:

@@ -102,20 +102,27 @@ class MpiCommunicator final : public Communicator {
     if (provided < MPI_THREAD_SERIALIZED) {
       throw ConfigError("MPI: got a library for one thread, want MPI_THREAD_SERIALIZED");
     }
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-    MPI_Comm_size(MPI_COMM_WORLD, &size_);
-    calls_.resize(static_cast<std::size_t>(size_));
-    for (auto* list : {&send_counts_, &send_offsets_, &counts_, &offsets_}) {
-      list->resize(calls_.size());
-    }
+    measure();
     check(piece_bytes >= static_cast<std::int64_t>(16 * calls_.size()) && piece_bytes <= 1 << 30,
           "pieces hold an element of every rank, and MPI counts their bytes in an int");
+  }
+  // A group of the ranks of another one.
+  MpiCommunicator(const MpiCommunicator& whole, MPI_Comm comm, int color)
+      : comm_(comm),
+        timeout_s_(whole.timeout_s_),
+        piece_bytes_(whole.piece_bytes_),
+        exceptions_(std::uncaught_exceptions()),
+        group_(fmt::format(" of group {}", color)) {
+    measure();
   }
   // A rank that leaves by an error must not wait for the others: without MPI_Finalize the launcher
   // ends them.
   ~MpiCommunicator() override {
-    if (std::uncaught_exceptions() > exceptions_) return;
+    if (std::uncaught_exceptions() > exceptions_ || broken_) return;
+    if (comm_ != MPI_COMM_WORLD) {
+      MPI_Comm_free(&comm_);
+      return;
+    }
     if (all_at(CallKind::kFinish, timeout_s_)) MPI_Finalize();
   }
 
@@ -146,7 +153,7 @@ class MpiCommunicator final : public Communicator {
       const at::Tensor all = scratch(input.scalar_type(), std::int64_t{count} * size_);
       transfer(all.nbytes(), [&](MPI_Request* request) {
         return MPI_Ialltoall(byte_of(input, begin * element), 1, rows.type(), all.data_ptr(), count,
-                             type, MPI_COMM_WORLD, request);
+                             type, comm_, request);
       });
       flat.slice(0, begin, begin + count).copy_(sum_of_rows(all, count));
     });
@@ -165,7 +172,7 @@ class MpiCommunicator final : public Communicator {
       const void* from = in_place ? MPI_IN_PLACE : byte_of(input, offset);
       transfer(static_cast<std::size_t>(count * unit.bytes * size_), [&](MPI_Request* request) {
         return MPI_Iallgather(from, count, unit.type, byte_of(output, offset), 1, rows.type(),
-                              MPI_COMM_WORLD, request);
+                              comm_, request);
       });
     });
     held_ = {};
@@ -177,7 +184,7 @@ class MpiCommunicator final : public Communicator {
     const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
     over_pieces(bytes, piece_bytes_, [&](std::int64_t begin, int count) {
       transfer(static_cast<std::size_t>(count), [&](MPI_Request* request) {
-        return MPI_Ibcast(byte_of(tensor, begin), count, MPI_BYTE, root, MPI_COMM_WORLD, request);
+        return MPI_Ibcast(byte_of(tensor, begin), count, MPI_BYTE, root, comm_, request);
       });
     });
     held_ = {};
@@ -206,28 +213,45 @@ class MpiCommunicator final : public Communicator {
     return parts;
   }
 
+  std::unique_ptr<Communicator> split(int color) override {
+    agree({.kind = CallKind::kSplit});
+    MPI_Comm comm = MPI_COMM_NULL;
+    if (MPI_Comm_split(comm_, color, rank_, &comm) != MPI_SUCCESS) give_up("MPI made no group");
+    return std::make_unique<MpiCommunicator>(*this, comm, color);
+  }
+
   void abort(const std::string& reason, int code) override {
-    std::cerr << fmt::format("error: rank {}: {}\n", rank_, reason) << std::flush;
+    std::cerr << fmt::format("error: rank {}{}: {}\n", rank_, group_, reason) << std::flush;
     MPI_Abort(MPI_COMM_WORLD, code);
     std::_Exit(code);
   }
 
  private:
+  void measure() {
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
+    calls_.resize(static_cast<std::size_t>(size_));
+    for (auto* list : {&send_counts_, &send_offsets_, &counts_, &offsets_}) {
+      list->resize(calls_.size());
+    }
+  }
+
   // Waits until every rank has come, and throws when they mean different things. The ranks are
   // together afterwards, so that a disagreement leaves the connection usable.
   void agree(const Call& call) { agree(call, timeout_s_); }
   void agree(const Call& call, double seconds) {
     if (broken_) throw CommError(name_of(call.kind) + " after contact was lost");
-    what_ = place_of(call, ++number_, rank_);
+    what_ = place_of(call, ++number_, rank_) + group_;
     begin_ = Clock::now();
     limit_s_ = seconds;
     call_ = call;
     finish(kArrivalYields, [&](MPI_Request* request) {
       return MPI_Iallgather(&call_, sizeof(Call), MPI_BYTE, calls_.data(), sizeof(Call), MPI_BYTE,
-                            MPI_COMM_WORLD, request);
+                            comm_, request);
     });
     const std::string difference = disagreement(calls_);
-    if (!difference.empty()) throw CommError(difference);
+    if (!difference.empty()) throw CommError(difference + group_);
   }
   bool all_at(CallKind kind, double seconds) {
     try {
@@ -256,7 +280,7 @@ class MpiCommunicator final : public Communicator {
     const char* from = mine == 0 ? nullptr : sent_bytes_.data() + begin;
     transfer(bytes_.size(), [&](MPI_Request* request) {
       return MPI_Iallgatherv(from, mine, MPI_BYTE, bytes_.data(), counts_.data(), offsets_.data(),
-                             MPI_BYTE, MPI_COMM_WORLD, request);
+                             MPI_BYTE, comm_, request);
     });
   }
 
@@ -268,7 +292,7 @@ class MpiCommunicator final : public Communicator {
     const int units = static_cast<int>(unit.count);
     transfer(all.nbytes(), [&](MPI_Request* request) {
       return MPI_Iallgather(piece.data_ptr(), units, unit.type, all.data_ptr(), units, unit.type,
-                            MPI_COMM_WORLD, request);
+                            comm_, request);
     });
     piece.copy_(sum_of_rows(all, count));
   }
@@ -285,7 +309,7 @@ class MpiCommunicator final : public Communicator {
     const MPI_Datatype type = units_of(piece).type;
     transfer(piece.nbytes(), [&](MPI_Request* request) {
       return MPI_Iallgatherv(MPI_IN_PLACE, 0, type, piece.data_ptr(), send_counts_.data(),
-                             send_offsets_.data(), type, MPI_COMM_WORLD, request);
+                             send_offsets_.data(), type, comm_, request);
     });
   }
   // Sends the shares that send_counts_ and send_offsets_ name; the sum of what arrives.
@@ -298,8 +322,7 @@ class MpiCommunicator final : public Communicator {
     const MPI_Datatype type = units_of(from).type;
     transfer(all.nbytes(), [&](MPI_Request* request) {
       return MPI_Ialltoallv(from.data_ptr(), send_counts_.data(), send_offsets_.data(), type,
-                            all.data_ptr(), counts_.data(), offsets_.data(), type, MPI_COMM_WORLD,
-                            request);
+                            all.data_ptr(), counts_.data(), offsets_.data(), type, comm_, request);
     });
     return sum_of_rows(all, count);
   }
@@ -345,9 +368,11 @@ class MpiCommunicator final : public Communicator {
     throw CommError(fmt::format("{}: {}", what_, why));
   }
 
+  MPI_Comm comm_ = MPI_COMM_WORLD;
   double timeout_s_;
   std::int64_t piece_bytes_;
-  int exceptions_;  // in flight when this was made
+  int exceptions_;     // in flight when this was made
+  std::string group_;  // what messages add to the rank
   int rank_ = 0;
   int size_ = 1;
   bool broken_ = false;

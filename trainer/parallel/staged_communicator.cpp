@@ -74,6 +74,9 @@ class StagedCommunicator final : public Communicator {
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {
     return transport_->all_gather_bytes(mine);
   }
+  std::unique_ptr<Communicator> split(int color) override {
+    return make_staged(transport_->split(color), staging_);
+  }
   void abort(const std::string& reason, int code) override { transport_->abort(reason, code); }
 
  private:

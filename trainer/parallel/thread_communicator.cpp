@@ -1,5 +1,6 @@
 // N ranks in one process. A collective is: everybody posts its call and a pointer, everybody meets,
 // everybody reads what it needs, everybody parts.
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -13,8 +14,10 @@ namespace {
 
 class ThreadWorld {
  public:
-  ThreadWorld(int size, double timeout_s)
-      : calls_(static_cast<std::size_t>(size)),
+  // `whole`: the world that this is a group of.
+  ThreadWorld(int size, double timeout_s, ThreadWorld* whole = nullptr)
+      : whole_(whole),
+        calls_(static_cast<std::size_t>(size)),
         data_(calls_.size()),
         here_(calls_.size()),
         timeout_s_(timeout_s) {}
@@ -56,10 +59,16 @@ class ThreadWorld {
   const std::vector<Call>& calls() const { return calls_; }
   const void* data(int rank) const { return data_[static_cast<std::size_t>(rank)]; }
 
-  void abort(const std::string& reason) {
+  // A part of this world, which ends with it. Its lifetime is that of this world.
+  ThreadWorld& add_group(int size) {
     const std::lock_guard lock(mutex_);
-    if (abort_reason_.empty()) abort_reason_ = reason;
-    changed_.notify_all();
+    groups_.push_back(std::make_unique<ThreadWorld>(size, timeout_s_, this));
+    return *groups_.back();
+  }
+
+  void abort(const std::string& reason) {
+    if (whole_ != nullptr) return whole_->abort(reason);
+    end(reason);
   }
   double timeout_s() const {
     const std::lock_guard lock(mutex_);
@@ -71,6 +80,12 @@ class ThreadWorld {
   }
 
  private:
+  void end(const std::string& reason) {
+    const std::lock_guard lock(mutex_);
+    if (abort_reason_.empty()) abort_reason_ = reason;
+    changed_.notify_all();
+    for (const auto& group : groups_) group->end(reason);
+  }
   void fail_if_aborted() const {
     if (!abort_reason_.empty()) throw CommError(abort_reason_);
   }
@@ -84,8 +99,10 @@ class ThreadWorld {
     return true;
   }
 
+  ThreadWorld* whole_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::vector<std::unique_ptr<ThreadWorld>> groups_;
   std::vector<Call> calls_;
   std::vector<const void*> data_;
   std::vector<bool> here_;  // has come to this round
@@ -97,8 +114,8 @@ class ThreadWorld {
 
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(std::shared_ptr<ThreadWorld> world, int rank)
-      : world_(std::move(world)), rank_(rank) {}
+  ThreadCommunicator(std::shared_ptr<ThreadWorld> world, int rank, std::string group = "")
+      : world_(std::move(world)), rank_(rank), group_(std::move(group)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return world_->size(); }
@@ -151,8 +168,23 @@ class ThreadCommunicator final : public Communicator {
     });
     return all;
   }
+  std::unique_ptr<Communicator> split(int color) override {
+    std::vector<int> members;
+    exchange({.kind = CallKind::kSplit}, &color, [&] {
+      for (int r = 0; r < size(); ++r) {
+        if (posted<int>(r) == color) members.push_back(r);
+      }
+    });
+    ThreadWorld* group = nullptr;
+    if (members[0] == rank_) group = &world_->add_group(static_cast<int>(members.size()));
+    exchange({.kind = CallKind::kSplit}, &group, [&] { group = posted<ThreadWorld*>(members[0]); });
+    const auto mine = std::find(members.begin(), members.end(), rank_) - members.begin();
+    return std::make_unique<ThreadCommunicator>(std::shared_ptr<ThreadWorld>(world_, group),
+                                                static_cast<int>(mine),
+                                                fmt::format(" of group {}", color));
+  }
   void abort(const std::string& reason, int) override {
-    world_->abort(fmt::format("rank {}: {}", rank_, reason));
+    world_->abort(fmt::format("rank {}{}: {}", rank_, group_, reason));
   }
 
  private:
@@ -163,15 +195,15 @@ class ThreadCommunicator final : public Communicator {
     if (const auto missing = world_->meet(rank_, call, data, seconds); !missing.empty()) {
       // Those who come later must not wait for this rank again.
       const std::string reason =
-          fmt::format("{}: rank {} did not come within {} s (parallel.timeout_s)",
-                      place_of(call, number_, rank_), fmt::join(missing, " and "), seconds);
+          fmt::format("{}{}: rank {} did not come within {} s (parallel.timeout_s)",
+                      place_of(call, number_, rank_), group_, fmt::join(missing, " and "), seconds);
       world_->abort(reason);
       throw CommError(reason);
     }
     std::exception_ptr failure;
     try {
       const std::string difference = disagreement(world_->calls());
-      if (!difference.empty()) throw CommError(difference);
+      if (!difference.empty()) throw CommError(difference + group_);
       read();
     } catch (...) {
       failure = std::current_exception();
@@ -195,6 +227,7 @@ class ThreadCommunicator final : public Communicator {
 
   std::shared_ptr<ThreadWorld> world_;
   int rank_;
+  std::string group_;        // what messages add to the rank
   std::int64_t number_ = 0;  // of this rank's call
 };
 

@@ -18,10 +18,12 @@ std::vector<double> losses_of(engine::RunContext& context,
                               const std::vector<data::Example>& examples) {
   std::vector<double> losses(examples.size(), 0.0);
   const auto world = static_cast<std::size_t>(context.communicator.size());
-  for (auto i = static_cast<std::size_t>(context.communicator.rank()); i < examples.size();
-       i += world) {
-    losses[i] = mean_loss(context, examples[i]);
-  }
+  context.decoder.run_passes([&] {
+    for (auto i = static_cast<std::size_t>(context.communicator.rank()); i < examples.size();
+         i += world) {
+      losses[i] = mean_loss(context, examples[i]);
+    }
+  });
   return parallel::sum(context.communicator, losses);
 }
 

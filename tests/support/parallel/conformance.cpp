@@ -235,6 +235,36 @@ void small_collectives_hold(const Checked& checked) {
   expect_throws<DataError>("together after a failure", fail_on_the_last);
 }
 
+// Members and bits of groups, between calls of the whole.
+void groups_are_worlds(const Checked& checked) {
+  Communicator& c = checked.communicator;
+  const std::array<int (*)(int), 3> colors = {[](int) { return 7; }, [](int r) { return r % 2; },
+                                              [](int r) { return r; }};
+  for (const auto color : colors) {
+    const auto group = c.split(color(c.rank()));
+    std::vector<int> members;
+    for (int r = 0; r < c.size(); ++r) {
+      if (color(r) == color(c.rank())) members.push_back(r);
+    }
+    expect(group->size() == static_cast<int>(members.size()), "size of a group");
+    expect(members[static_cast<std::size_t>(group->rank())] == c.rank(), "rank in a group");
+    const at::Tensor mine = values_of(c.rank(), 1001, at::kDouble).to(checked.device);
+    const at::Tensor all = at::empty({group->size(), 1001}, mine.options());
+    group->all_gather(mine, all);
+    at::Tensor sum = mine.clone();
+    group->all_reduce_sum(sum);
+    at::Tensor want = at::zeros({1001}, at::kDouble);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      const at::Tensor theirs = values_of(members[i], 1001, at::kDouble);
+      expect(same_bits(all[static_cast<std::int64_t>(i)].contiguous(), theirs), "order in a group");
+      want += theirs;
+    }
+    expect(at::allclose(sum.cpu(), want, 1e-12, 1e-12), "sum of a group");
+    expect(parallel::sum(c, {1.0})[0] == c.size(), "the whole world after its groups");
+    expect(parallel::sum(*group, {1.0})[0] == group->size(), "a group after the whole world");
+  }
+}
+
 void everyone_arrives(const Checked& checked) {
   expect(checked.communicator.everyone_arrives(kPatienceSeconds), "everyone_arrives");
 }
@@ -250,6 +280,7 @@ constexpr std::array kChecks = {
     Check{"mistakes are of one rank", mistakes_are_of_one_rank},
     Check{"different calls are named", different_calls_are_named},
     Check{"small collectives hold", small_collectives_hold},
+    Check{"groups are worlds", groups_are_worlds},
     Check{"everyone arrives", everyone_arrives},
 };
 

@@ -134,7 +134,7 @@ Training run_of(const World& world, const LossOf& loss_of) {
 std::vector<World> worlds() {
   std::vector<World> all;
   for (const int ranks : {1, 2, 3}) {
-    for (const std::int64_t zero_stage : {0, 1}) {
+    for (const std::int64_t zero_stage : {0, 1, 2}) {  // losses here read leaves without a pass
       for (const std::int64_t bucket_bytes : {25'000'000, 4004}) {
         all.push_back({.ranks = ranks,
                        .parallelism = {.zero_stage = zero_stage, .bucket_bytes = bucket_bytes}});
@@ -142,6 +142,14 @@ std::vector<World> worlds() {
     }
   }
   all.push_back({.ranks = 3, .parallelism = {.bucket_bytes = 4004, .overlap = false}});
+  for (const std::int64_t zero_stage : {1, 2}) {
+    for (const std::int64_t shard_ranks : {1, 2}) {
+      all.push_back(
+          {.ranks = 4,
+           .parallelism = {
+               .zero_stage = zero_stage, .shard_ranks = shard_ranks, .bucket_bytes = 4004}});
+    }
+  }
   all.push_back({.ranks = 7, .parallelism = {.zero_stage = 1}});  // two ranks have no documents
   return all;
 }
@@ -194,7 +202,7 @@ TEST(TrainEngine, NeitherShardsNorOverlapChangeABit) {
                       model_loss);
       };
       const Training want = run(0, false);
-      for (const std::int64_t zero_stage : {0, 1}) {
+      for (const std::int64_t zero_stage : {0, 1, 2, 3}) {
         for (const bool overlap : {false, true}) {
           EXPECT_TRUE(same_bits(run(zero_stage, overlap).state, want.state))
               << ranks << " ranks, zero_stage " << zero_stage << ", overlap " << overlap;

@@ -43,6 +43,7 @@ class CountingSource final : public StepSource {
     if (step == lost_at) throw RemoteError("no reward worker answers");
     memory_ += step;
     StepReport report;
+    run_.decoder.end_passes();  // the loss reads leaves outside of passes
     report.result = engine.step(
         1,
         [&](std::size_t) {
@@ -82,7 +83,7 @@ std::vector<Json> lines_of(const std::string& run_folder) {
   for (std::string line; std::getline(text, line);) {
     lines.push_back(Json::parse(line));
     lines.back().erase("time");
-    for (const char* key : {"step_time", "exchange_time"}) lines.back().erase(key);
+    for (const char* key : {"step_time", "exchange_time", "peak_rss_mb"}) lines.back().erase(key);
   }
   return lines;
 }

@@ -71,5 +71,18 @@ TEST(Exchange, NcclWantsRanksThatALauncherHasStarted) {
               HasSubstr("command line: parallel.backend: got nccl, want mpirun or srun"));
 }
 
+TEST(Exchange, CopiesHaveAsManyRanksAndSomethingToShare) {
+  World world;
+  const auto refusal = [&](const std::vector<std::string>& overrides) {
+    return message_of<ConfigError>([&] {
+      world.load_config(std::string(LIMBIC_SOURCE_DIR) + "/configs/tiny.yaml", overrides);
+    });
+  };
+  EXPECT_THAT(refusal({"parallel.shard_ranks=3"}),
+              HasSubstr("parallel.shard_ranks: got 3 with 1 ranks, want a divisor"));
+  EXPECT_THAT(refusal({"parallel.shard_ranks=1", "parallel.zero_stage=0"}),
+              HasSubstr("parallel.shard_ranks: got 1 with zero_stage 0"));
+}
+
 }  // namespace
 }  // namespace limbic::launch

@@ -178,10 +178,10 @@ TEST(RunConfig, SettingsThatExcludeEachOther) {
 }
 
 TEST(RunConfig, ValuesOutOfBounds) {
-  for (const char* setting :
-       {"run.seed=-1", "run.threads=-2", "parallel.zero_stage=3", "parallel.timeout_s=0",
-        "stages.a.steps=0", "stages.a.learning_rate=-1", "stages.a.per_device_train_batch_size=0",
-        "stages.a.max_length=x", "stages.a.packing=perhaps"}) {
+  for (const char* setting : {"run.seed=-1", "run.threads=-2", "parallel.zero_stage=4",
+                              "parallel.shard_ranks=-1", "parallel.timeout_s=0", "stages.a.steps=0",
+                              "stages.a.learning_rate=-1", "stages.a.per_device_train_batch_size=0",
+                              "stages.a.max_length=x", "stages.a.packing=perhaps"}) {
     const std::string text = setting;
     const std::string key = text.substr(text.rfind('.') + 1, text.find('=') - text.rfind('.') - 1);
     EXPECT_THAT(refusal(stages("  - {name: a, type: sft, data: easy}\n"), {text}), HasSubstr(key));

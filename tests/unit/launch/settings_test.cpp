@@ -60,7 +60,7 @@ TEST(Settings, WhatChangesANumberIs) {
   const Settings before = settings();
   for (const char* change :
        {"run.seed=8", "run.name=b", "run.dtype=float32", "model.path=n", "lora.r=8",
-        "parallel.zero_stage=0", "parallel.bucket_mb=3",
+        "parallel.zero_stage=0", "parallel.shard_ranks=1", "parallel.bucket_mb=3",
         "parallel.communication_data_type=bfloat16", "datasets.d.sample=first:3",
         "rewards.on_failure=wait", "stages.warm.steps=4", "stages.warm.packing=false",
         "stages.rl.temperature=0.8", "stages.rl.num_iterations=2", "stages.test.choices=[joy]",

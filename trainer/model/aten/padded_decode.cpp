@@ -257,6 +257,8 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
   const auto linear = [&](const Linear& layer, const at::Tensor& x) {
     return apply_linear(layer, x, options.use_adapter, 0);
   };
+  const BlockPass pass(keeper_);
+  pass.enter(0);
   at::Tensor residual = embed(tokens, options.use_adapter);
   at::Tensor delta;
   const auto norm = [&](const at::Tensor& weight) {
@@ -268,6 +270,7 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const LayerKind& kind = config_.layer_kinds[i];
+    pass.enter(i + 1);
     plan.window = kind.window;
     plan.cos = ropes_[kind.rope].cos;
     plan.sin = ropes_[kind.rope].sin;
@@ -278,7 +281,9 @@ at::Tensor Decoder::decode_padded(const at::Tensor& tokens, const ForwardOptions
     delta = out_norm(linear(layer.output, attended), layer.attention_out_norm);
     const at::Tensor gate_up = linear(layer.gate_up, norm(layer.attention_norm));
     delta = out_norm(linear(layer.down, gated(gate_up)), layer.mlp_out_norm);
+    pass.leave(i + 1);
   }
+  pass.enter(layers_.size() + 1);
   return norm(final_norm);
 }
 

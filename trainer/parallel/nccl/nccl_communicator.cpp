@@ -40,6 +40,12 @@ class NcclCommunicator final : public Communicator {
         comm_(nullptr, table.abort) {
     connect();
   }
+  // The ranks of a group, which owns what it meets over.
+  NcclCommunicator(std::unique_ptr<Communicator> control, const nccl::Table& table, NcclPlace place,
+                   double timeout_s)
+      : NcclCommunicator(*control, table, std::move(place), timeout_s) {
+    owned_ = std::move(control);
+  }
   // A rank that leaves by an error must not wait for the others: its part is aborted.
   ~NcclCommunicator() override {
     if (!comm_ || std::uncaught_exceptions() > exceptions_) return;
@@ -94,6 +100,9 @@ class NcclCommunicator final : public Communicator {
   }
   std::vector<std::string> all_gather_bytes(const std::string& mine) override {
     return control_.all_gather_bytes(mine);
+  }
+  std::unique_ptr<Communicator> split(int color) override {
+    return std::make_unique<NcclCommunicator>(control_.split(color), table_, place_, timeout_s_);
   }
   // The world first: it may end this process, and with it what NCCL has running.
   void abort(const std::string& reason, int code) override {
@@ -170,6 +179,7 @@ class NcclCommunicator final : public Communicator {
     throw CommError(fmt::format("{}: {}", what_, why));
   }
 
+  std::unique_ptr<Communicator> owned_;
   Communicator& control_;
   nccl::Table table_;
   NcclPlace place_;

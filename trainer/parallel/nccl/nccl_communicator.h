@@ -13,7 +13,7 @@ namespace limbic::parallel {
 // Where a rank's collectives run. The queue is one of `device`.
 struct NcclPlace {
   at::Device device;
-  std::unique_ptr<device::Queue> queue;
+  std::shared_ptr<device::Queue> queue;
 };
 
 // Tensors on `place.device` go by NCCL, those on the CPU and bytes by `control`. Before NCCL is
